@@ -83,9 +83,12 @@ export function formatAddress(address: Address): string {
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
-/** A colon ends a field for ssh unless a backslash stands before it (`parse_fwd_field` in readconf.c). */
+/**
+ * A colon ends a field for ssh unless a backslash stands before it (`parse_fwd_field` in readconf.c). Before it looks for fields,
+ * ssh replaces `${VARIABLES}` (`dollar_expand` in misc.c), which it does not see in `$\\{`.
+ */
 function spell(address: Address): string {
-  return 'path' in address ? address.path.replace(/[\\:]/g, '\\$&') : formatAddress(address);
+  return 'path' in address ? address.path.replace(/[\\:]|(?<=\$)\{/g, '\\$&') : formatAddress(address);
 }
 
 const flags = {local: '-L', remote: '-R', dynamic: '-D'} as const;
@@ -150,14 +153,16 @@ function splitEndpoint(text: string, optionPath: string): Parts {
 
 /**
  * Reads a forward as ssh does: `parse_forward` and `parse_fwd_field` in readconf.c, the same from OpenSSH 6.7 on.
- * Not taken over: service names as ports, and `${VARIABLES}` and `%h` tokens in paths, which only ssh could expand.
+ * Not taken over: service names as ports, `${VARIABLES}`, and tokens such as `%h` in paths, which only ssh could expand.
  */
 function fromCommandLine(text: string, index: number, optionPath: string): Forward {
   const subject = `\`${optionPath}\``;
   const match = /^\s*-([LRD])\s*(\S+)\s*$/.exec(text);
   if (!match) throw expected(subject, "a forward as on ssh's command line, such as '-L 5432:db.internal:5432'", text);
   const type = types[match[1] as 'L' | 'R' | 'D'];
-  const found = splitSpecification(match[2] ?? '');
+  const specification = match[2] ?? '';
+  if (specification.includes('${')) throw expected(subject, "a forward without '${', which ssh would expand", text);
+  const found = splitSpecification(specification);
   const sides = found && sortFields(type, found);
   if (!sides)
     throw expected(
@@ -288,9 +293,8 @@ const pathLimit = 103;
 function pathAddress(path: unknown, name: PartName): Address {
   if (typeof path !== 'string' || !path.startsWith('/')) throw expected(name('path'), 'an absolute path', path);
   if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(path)) throw expected(name('path'), 'a path without control characters', path);
-  // Newer versions expand both in the paths of forwards (ssh_config(5), TOKENS, from 8.3 and 8.4 on). There is no way to write
-  // `${` so that it stays, and `%%` is one `%` only to them.
-  if (/%|\$\{/.test(path)) throw expected(name('path'), "a path without '%' and '${', which ssh would expand", path);
+  // From 8.3 on, ssh replaces tokens such as `%h` in the paths of forwards, and `%%` is one `%` only to those versions.
+  if (path.includes('%')) throw expected(name('path'), "a path without '%', which ssh would expand", path);
   if (Buffer.byteLength(path) > pathLimit) {
     throw expected(name('path'), `at most ${pathLimit} bytes long, which is what every system's sockets allow`, path);
   }

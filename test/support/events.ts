@@ -1,0 +1,119 @@
+import type {EventEmitter} from 'eventemitter3';
+
+/** Waiting for events, each with a bound and a sentence that says what did not happen. */
+
+type Events = EventEmitter.ValidEventTypes;
+type Name<E extends Events> = EventEmitter.EventNames<E>;
+type Payload<E extends Events, N extends Name<E>> = Parameters<EventEmitter.EventListener<E, N>>[0];
+
+export interface WaitOptions<E extends Events, N extends Name<E>> {
+  signal?: AbortSignal;
+  /** Rejects after this time. Default 20 s: long enough for the slowest machine, short enough to name the culprit. */
+  timeout?: number;
+  /** Only an event that passes counts. */
+  where?: (payload: Payload<E, N>) => boolean;
+  /** Rejects at once when one of these comes first. */
+  unless?: readonly Name<E>[];
+}
+
+/** The next event of this name. */
+export function once<E extends Events, N extends Name<E>>(
+  emitter: EventEmitter<E>,
+  name: N,
+  options: WaitOptions<E, N> = {},
+): Promise<Payload<E, N>> {
+  const {signal, timeout = 20_000, where = () => true, unless = []} = options;
+  return new Promise((resolve, reject) => {
+    const untyped = emitter as unknown as EventEmitter<Record<string, (payload: unknown) => void>>;
+    const timer = setTimeout(() => {
+      fail(new Error(`No '${String(name)}' within ${timeout} ms`));
+    }, timeout);
+    const obstacles = unless.map((other) => ({
+      other: String(other),
+      listener: (payload: unknown) => {
+        fail(new Error(`'${String(other)}' came before '${String(name)}': ${inWords(payload)}`));
+      },
+    }));
+    untyped.on(String(name), onEvent);
+    for (const {other, listener} of obstacles) untyped.on(other, listener);
+    signal?.addEventListener('abort', onAbort, {once: true});
+    if (signal?.aborted === true) onAbort();
+
+    function onEvent(payload: unknown): void {
+      if (!where(payload)) return;
+      release();
+      resolve(payload);
+    }
+    function onAbort(): void {
+      fail(signal?.reason instanceof Error ? signal.reason : new Error('Aborted'));
+    }
+    function fail(error: Error): void {
+      release();
+      reject(error);
+    }
+    function release(): void {
+      clearTimeout(timer);
+      untyped.off(String(name), onEvent);
+      for (const {other, listener} of obstacles) untyped.off(other, listener);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  });
+}
+
+export interface Recorded {
+  name: string;
+  payload: unknown;
+  /** `performance.now()` when it came. */
+  at: number;
+}
+
+export interface Collection<E extends Events> {
+  readonly all: readonly Recorded[];
+  /** The payloads of one name, in order. */
+  of<N extends Name<E>>(name: N): Payload<E, N>[];
+  count(name: Name<E>): number;
+  /** Stops listening. */
+  end(): void;
+}
+
+/** Everything that is emitted under these names from now on, in order. */
+export function collect<E extends Events>(emitter: EventEmitter<E>, names: readonly Name<E>[]): Collection<E> {
+  const untyped = emitter as unknown as EventEmitter<Record<string, (payload: unknown) => void>>;
+  const all: Recorded[] = [];
+  const listeners = names.map((name) => ({
+    name: String(name),
+    listener: (payload: unknown) => {
+      all.push({name: String(name), payload, at: performance.now()});
+    },
+  }));
+  for (const {name, listener} of listeners) untyped.on(name, listener);
+  return {
+    all,
+    of: <N extends Name<E>>(name: N) =>
+      all.filter((event) => event.name === name).map((event) => event.payload as Payload<E, N>),
+    count: (name) => all.filter((event) => event.name === name).length,
+    end: () => {
+      for (const {name, listener} of listeners) untyped.off(name, listener);
+    },
+  };
+}
+
+/** A promise with a bound, for what is no event. */
+export async function within<T>(timeout: number, what: string, promise: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => {
+      reject(new Error(`Not within ${timeout} ms: ${what}`));
+    }, timeout);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function inWords(payload: unknown): string {
+  if (payload instanceof Error) return payload.message;
+  return JSON.stringify(payload, (_key, value: unknown) => (value instanceof Error ? value.message : value));
+}

@@ -170,7 +170,7 @@ function roomOf(file: string): (typeof rooms)[number] | undefined {
 function breaches(which: readonly string[], breaks: (file: string, one: Import) => boolean): string[] {
   return which.flatMap((file) => {
     const wrong = sourceOf(file).imports.filter((one) => breaks(file, one));
-    return wrong.map(({from, names}) => `${file} imports ${names.join(', ')} from ${from}`);
+    return wrong.map(({from, names}) => `${file} imports ${names.join(', ') || '*'} from ${from}`);
   });
 }
 

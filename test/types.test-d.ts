@@ -62,13 +62,13 @@ test('state is read, never written', () => {
 test('an option that does not exist, or is of another kind, does not compile', () => {
   expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'example.org', heartbeat: false, gateTime: 0});
   // @ts-expect-error It is spelt gateTime.
-  expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'example.org', gatetime: 0});
+  expectTypeOf(new AutoSSH({host: 'example.org', gatetime: 0}));
   // @ts-expect-error All times are numbers.
-  expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'example.org', gateTime: '30s'});
+  expectTypeOf(new AutoSSH({host: 'example.org', gateTime: '30s'}));
   // @ts-expect-error There is no such mode.
-  expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'example.org', heartbeat: {mode: 'ping'}});
+  expectTypeOf(new AutoSSH({host: 'example.org', heartbeat: {mode: 'ping'}}));
   // @ts-expect-error A local forward has to lead somewhere.
-  expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'example.org', forwards: [{type: 'local', listen: 5432}]});
+  expectTypeOf(new AutoSSH({host: 'example.org', forwards: [{type: 'local', listen: 5432}]}));
 });
 
 test('every event has one payload, and a listener knows its type', () => {

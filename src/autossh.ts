@@ -1,0 +1,488 @@
+import {EventEmitter} from 'eventemitter3';
+import pRetry from 'p-retry';
+import {Alarm, now, sleep} from './clock.js';
+import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
+import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
+import {type Log, log} from './log.js';
+import {type AutoSSHOptions, type Settings, resolveOptions} from './options.js';
+import {outcomeError} from './outcome.js';
+import {Provision, degradedMessage} from './provision.js';
+import {decide} from './restart/policy.js';
+import {type Ready, Session} from './session.js';
+import type {Forward} from './ssh/forward.js';
+import type {Notice} from './ssh/notice.js';
+import {type State, type StateEvent, type StateName, type StopReason, next} from './state.js';
+import {type AutoSSHStats, Statistics} from './statistics.js';
+
+let series = 0;
+
+/** A life that ended, as p-retry wants to hear of it. */
+class LifeEnded extends Error {
+  readonly outcome: Outcome;
+
+  constructor(outcome: Outcome) {
+    super(outcome.message);
+    this.outcome = outcome;
+  }
+}
+
+/** What a promise that waits for the tunnel is settled with. */
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: AutoSSHError) => void;
+}
+
+/**
+ * A tunnel that stays up: the system's `ssh` as a child process, watched by a heartbeat through the tunnel, and started
+ * again by the restart policy whenever it ends.
+ *
+ * It prints nothing, installs no signal handler and never ends the process.
+ *
+ * @example
+ * ```ts
+ * const tunnel = await AutoSSH.open({
+ *   host: 'bastion.example.com',
+ *   forwards: [{type: 'local', target: 'db.internal:5432'}],
+ * });
+ * const {listen} = tunnel.forward();
+ * ```
+ */
+export class AutoSSH extends EventEmitter<AutoSSHEvents> {
+  readonly #settings: Settings;
+  readonly #statistics = new Statistics();
+  readonly #waiters = new Set<Waiter>();
+  readonly #halt = new AbortController();
+  readonly #lifetime = new Alarm();
+  readonly #log: Log;
+  readonly #onAbort = (): void => {
+    this.#end('aborted');
+  };
+
+  #state: State = {name: 'idle'};
+  #forwards: readonly Forward[] = Object.freeze([]);
+  #session: Session | undefined;
+  #finished: Promise<void> | undefined;
+  #wake: AbortController | undefined;
+  /** What keeps the process alive: everything else the tunnel has is unreferenced. */
+  #anchor: NodeJS.Timeout | undefined;
+  #referenced = true;
+
+  // The history that the policy goes by.
+  #firstStart = 0;
+  #everReady = false;
+  #attempt = 0;
+  #outageSince = 0;
+  #grown = 0;
+
+  /**
+   * Copies and checks the options; starts nothing.
+   *
+   * @throws TypeError that names the wrong option and its value
+   */
+  constructor(options: AutoSSHOptions) {
+    super();
+    this.#settings = resolveOptions(options, process.env);
+    this.#log = log('state', ++series);
+  }
+
+  /** Makes a tunnel and starts it: see {@link start}. */
+  static async open(options: AutoSSHOptions): Promise<AutoSSH> {
+    const tunnel = new AutoSSH(options);
+    await tunnel.start();
+    return tunnel;
+  }
+
+  /** Where the tunnel is. */
+  get state(): StateName {
+    return this.#state.name;
+  }
+
+  /** Of the current ssh. */
+  get pid(): number | undefined {
+    return this.#session?.pid;
+  }
+
+  /** What is really bound, ephemeral ports filled in; empty until the tunnel was ready for the first time. */
+  get forwards(): readonly Forward[] {
+    return this.#forwards;
+  }
+
+  /** One of {@link forwards}, by name or index; without an argument the first. */
+  forward(nameOrIndex: string | number = 0): Forward | undefined {
+    if (typeof nameOrIndex === 'number') return this.#forwards[nameOrIndex];
+    return this.#forwards.find((one) => one.name === nameOrIndex);
+  }
+
+  /** Figures, as plain JSON. */
+  stats(): AutoSSHStats {
+    const uptime = this.#state.name === 'up' ? now() - this.#state.since : 0;
+    return this.#statistics.report(this.state, uptime, this.#forwards);
+  }
+
+  /**
+   * Starts the tunnel. Resolves when it is proven ready for the first time; a second call waits for the same.
+   *
+   * @throws AutoSSHError when it never will be: a fatal end, `stop()`, or the signal's abort
+   */
+  async start(): Promise<void> {
+    if (this.#state.name === 'idle') {
+      const {signal} = this.#settings;
+      if (signal?.aborted) this.#end('aborted');
+      else this.#finished = this.#run();
+    }
+    return this.ready();
+  }
+
+  /**
+   * Resolves now if the tunnel is up, else at the next `connect`.
+   *
+   * @param options - aborting `signal` rejects with its reason, and does nothing to the tunnel
+   * @throws AutoSSHError once the tunnel has ended
+   */
+  async ready({signal}: {readonly signal?: AbortSignal} = {}): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#state.name === 'up') return;
+    await this.#nextConnect(signal);
+  }
+
+  /**
+   * Replaces the running ssh, and cuts a backoff wait short. Resolves when the new one is ready.
+   *
+   * @param reason - for the log and the `disconnect` event
+   * @throws AutoSSHError if the tunnel was not started, or ends before
+   */
+  async restart(reason = 'a restart was asked for'): Promise<void> {
+    if (this.#state.name === 'idle')
+      throw new AutoSSHError('ERR_AUTOSSH_STOPPED', 'The tunnel was not started', {hint: 'Call `start()` first.'});
+    const connected = this.#nextConnect();
+    if (this.#wake) this.#wake.abort();
+    else this.#session?.end({type: 'requested', message: reason});
+    return connected;
+  }
+
+  /**
+   * Ends the tunnel, in whatever state it is. Resolves when no process, timer, socket, listener or temporary file of it
+   * is left. Calling it again waits for the same end.
+   */
+  async stop(): Promise<void> {
+    this.#end('stopped');
+    await this.#finished;
+  }
+
+  /** {@link stop}, so that `await using tunnel = await AutoSSH.open(…)` works. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  /** The tunnel keeps the process alive, as it does by default. */
+  ref(): this {
+    this.#referenced = true;
+    this.#anchor?.ref();
+    return this;
+  }
+
+  /** The tunnel does not keep the process alive; when the process ends, so does its ssh. */
+  unref(): this {
+    this.#referenced = false;
+    this.#anchor?.unref();
+    return this;
+  }
+
+  /** The series of lives, from the first spawn until nothing is left. */
+  async #run(): Promise<void> {
+    const {signal, maxLifetime} = this.#settings;
+    this.#anchor = setInterval(nothing, 2 ** 31 - 1);
+    if (!this.#referenced) this.#anchor.unref();
+    signal?.addEventListener('abort', this.#onAbort, {once: true});
+    this.#lifetime.set(maxLifetime, () => {
+      this.#end('max-lifetime');
+    });
+    this.#firstStart = this.#outageSince = now();
+    let provision: Provision | undefined;
+    try {
+      provision = new Provision(this.#settings);
+      await provision.choosePorts();
+      await this.#supervise(provision);
+    } catch (error) {
+      // A rejection after the halt is the halt; whichever error came with it says nothing more.
+      if (!this.#halt.signal.aborted) this.#end('fatal', toError(error));
+    }
+    await this.#session?.ended;
+    this.#session = undefined;
+    await provision?.close();
+    this.#finish();
+  }
+
+  async #supervise(provision: Provision): Promise<never> {
+    let lost: Outcome | undefined;
+    for (;;) {
+      // One outage, and one call of p-retry: from the loss of a stable connection, or the start, to the next stable one.
+      const session = await pRetry(
+        async (attempt) => {
+          if (attempt === 1 && lost) throw new LifeEnded(lost);
+          return this.#live(provision);
+        },
+        {
+          // The policy says when it is enough, and waits; p-retry would neither announce its delay nor cut it short.
+          retries: Infinity,
+          minTimeout: 0,
+          maxTimeout: 1,
+          signal: this.#halt.signal,
+          onFailedAttempt: async ({error}) => {
+            if (!(error instanceof LifeEnded)) throw error;
+            await this.#recover(error.outcome);
+          },
+        },
+      );
+      this.#attempt = this.#grown = 0;
+      ({outcome: lost} = await session.ended);
+      this.#outageSince = now();
+    }
+  }
+
+  /** One life, until it is stable or has ended. */
+  async #live(provision: Provision): Promise<Session> {
+    for (;;) {
+      const session = this.#spawn(provision);
+      const ready = await session.ready;
+      if (ready && !this.#halt.signal.aborted) {
+        provision.settle();
+        this.#connected(session, ready);
+        if (await session.survives(this.#settings.restart.stableAfter)) return session;
+      }
+      const {outcome, adaptation} = await session.ended;
+      if (ready || !adaptation || this.#halt.signal.aborted || !this.#mayStart()) throw new LifeEnded(outcome);
+      const concession = await provision.adapt(adaptation);
+      if (concession === false) throw new LifeEnded(outcome);
+      this.#halt.signal.throwIfAborted();
+      if (concession !== true) this.#tell('warning', concession);
+    }
+  }
+
+  #mayStart(): boolean {
+    return this.#statistics.starts < this.#settings.restart.maxStarts;
+  }
+
+  #spawn(provision: Provision): Session {
+    const starts = ++this.#statistics.starts;
+    const session = new Session(provision.next(starts), {
+      onLine: (line) => {
+        this.#tell('stderr', {line});
+      },
+      onNotice: (notice) => {
+        if (notice.kind === 'channel-open-failed') this.#targetFailed(notice);
+      },
+      onDegrade: (why) => {
+        provision.degrade();
+        this.#tell('warning', {code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED', message: degradedMessage(why)});
+      },
+      onSend: () => {
+        this.#statistics.sent++;
+      },
+      onBeat: (rtt) => {
+        this.#answered(rtt);
+      },
+      onMiss: ({misses, waited, reason}) => {
+        this.#statistics.missed++;
+        const {heartbeat} = this.#settings;
+        this.#tell('heartbeat-miss', {misses, maxMisses: heartbeat ? heartbeat.maxMisses : 0, waited, reason});
+      },
+    });
+    this.#session = session;
+    const {pid, target, command} = session;
+    if (target !== undefined) provision.warden.watch(target);
+    void session.ended.then(({outcome}) => {
+      if (target !== undefined) provision.warden.forget(target);
+      this.#disconnected(outcome);
+    });
+    this.#enter({type: 'spawn', starts});
+    if (pid !== undefined) this.#tell('start', {starts, pid, command});
+    return session;
+  }
+
+  #connected(session: Session, {elapsed, forwards, rtt}: Ready): void {
+    const {starts} = this.#statistics;
+    this.#everReady = true;
+    this.#forwards = forwards;
+    this.#enter({type: 'ready', starts, at: now()});
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const {resolve} of waiters) resolve();
+    this.#tell('connect', {starts, pid: session.pid ?? 0, elapsed, forwards});
+    if (rtt !== undefined) this.#answered(rtt);
+  }
+
+  #disconnected(outcome: Outcome): void {
+    this.#statistics.lastOutcome = outcome;
+    if (this.#state.name === 'up') this.#enter({type: 'lost'});
+    if (outcome.uptime > 0) this.#tell('disconnect', {outcome, uptime: outcome.uptime});
+  }
+
+  #answered(rtt: number): void {
+    this.#statistics.answer(rtt);
+    this.#tell('heartbeat', {rtt, beats: this.#statistics.answered});
+  }
+
+  #targetFailed({detail}: Extract<Notice, {kind: 'channel-open-failed'}>): void {
+    // The first of each life is told; a service that is down is asked for often.
+    if (this.#statistics.targetFailures++ > 0) return;
+    this.#tell('warning', {
+      code: 'WARN_AUTOSSH_TARGET',
+      message: `ssh could not reach the target of a forward: ${detail}`,
+    });
+  }
+
+  /** Decides about an outcome, and waits as long as is decided. */
+  async #recover(outcome: Outcome): Promise<void> {
+    this.#halt.signal.throwIfAborted();
+    const requested = outcome.reason === 'requested';
+    if (!requested) this.#attempt++;
+    const history = {
+      starts: this.#statistics.starts,
+      firstStart: this.#firstStart,
+      everReady: this.#everReady,
+      attempt: this.#attempt,
+      outageSince: this.#outageSince,
+      grown: this.#grown,
+    };
+    const {restart, gateTime} = this.#settings;
+    const decision = decide(outcome, history, {...restart, gateTime}, now(), Math.random());
+    if (decision.type === 'give-up') throw givenUp(decision.code, decision.why, outcome);
+    const {delay} = decision;
+    this.#grown = decision.grown;
+    const context = {attempt: this.#attempt, starts: history.starts, delay};
+    if (restart.shouldRestart && !requested) {
+      const goOn = await restart.shouldRestart(outcome, context);
+      this.#halt.signal.throwIfAborted();
+      if (!goOn) throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
+    }
+    this.#log('%s; ssh is started again in %d ms (attempt %d)', outcome.message, delay, this.#attempt);
+    const wake = (this.#wake = new AbortController());
+    this.#enter({type: 'wait', delay});
+    this.#tell('restart', {outcome, attempt: this.#attempt, delay});
+    if (delay > 0) await sleep(delay, wake.signal);
+    this.#wake = undefined;
+  }
+
+  /** Begins the end; the first reason wins. */
+  #end(reason: StopReason, error?: AutoSSHError): void {
+    if (this.#state.name === 'stopping' || this.#state.name === 'stopped') return;
+    const idle = this.#state.name === 'idle';
+    this.#halt.abort();
+    this.#wake?.abort();
+    this.#session?.end({type: 'requested', message: endings[reason]});
+    this.#enter({type: 'end', reason, ...(error && {error})});
+    if (idle) {
+      this.#finished = Promise.resolve();
+      this.#finish();
+    }
+  }
+
+  /** Nothing is left. */
+  #finish(): void {
+    const {signal} = this.#settings;
+    signal?.removeEventListener('abort', this.#onAbort);
+    this.#lifetime.stop();
+    clearInterval(this.#anchor);
+    this.#enter({type: 'ended'});
+    if (this.#state.name !== 'stopped') return;
+    const {reason, error} = this.#state;
+    const waiters = [...this.#waiters];
+    this.#waiters.clear();
+    for (const {reject} of waiters) reject(this.#endError());
+    if (error) this.#tell('fatal', error);
+    this.#tell('stop', {reason, ...(error && {error})});
+  }
+
+  async #nextConnect(signal?: AbortSignal): Promise<void> {
+    if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        this.#waiters.delete(waiter);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const onAbort = (): void => {
+        settle();
+        reject(signal?.reason as Error);
+      };
+      const waiter: Waiter = {
+        resolve: () => {
+          settle();
+          resolve();
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      this.#waiters.add(waiter);
+      signal?.addEventListener('abort', onAbort, {once: true});
+    });
+  }
+
+  /** Why nothing will come of waiting for this tunnel. */
+  #endError(): AutoSSHError {
+    if (this.#state.name !== 'stopping' && this.#state.name !== 'stopped') throw new Error('The tunnel has not ended');
+    const {reason, error} = this.#state;
+    return (
+      error ??
+      new AutoSSHError(
+        reason === 'aborted' ? 'ERR_AUTOSSH_ABORTED' : 'ERR_AUTOSSH_STOPPED',
+        `${endings[reason]}: there will be no connection`,
+      )
+    );
+  }
+
+  /** The one place that writes the state. */
+  #enter(event: StateEvent): void {
+    const from = this.#state.name;
+    const state = next(this.#state, event);
+    if (!state) {
+      this.#log('impossible: %s in state %s', event.type, from);
+      return;
+    }
+    this.#state = state;
+    if (state.name === from) return;
+    this.#log('%s -> %s', from, state.name);
+    this.#tell('state', {from, to: state.name});
+  }
+
+  /** Emits; what a listener throws is the host's, and surfaces there as an uncaught exception. */
+  #tell<Name extends keyof AutoSSHEventPayloads>(name: Name, payload: AutoSSHEventPayloads[Name]): void {
+    try {
+      (this.emit as (name: Name, payload: AutoSSHEventPayloads[Name]) => boolean).call(this, name, payload);
+    } catch (error) {
+      queueMicrotask(() => {
+        throw error;
+      });
+    }
+  }
+}
+
+const endings: Readonly<Record<StopReason, string>> = {
+  stopped: 'The tunnel was stopped',
+  aborted: 'The signal of the tunnel was aborted',
+  'max-lifetime': 'The tunnel has reached its maximum lifetime',
+  fatal: 'The tunnel has ended',
+};
+
+function givenUp(code: AutoSSHErrorCode, why: string, outcome: Outcome): AutoSSHError {
+  const failure = outcomeError(outcome);
+  // A permanent failure speaks for itself; a limit that was reached has it as its cause.
+  return code === failure.code
+    ? failure
+    : new AutoSSHError(code, why, {...outcome, hint: undefined, retryable: false, cause: failure});
+}
+
+function toError(error: unknown): AutoSSHError {
+  if (error instanceof AutoSSHError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  return new AutoSSHError('ERR_AUTOSSH_SPAWN', `The tunnel could not be set up: ${message}`, {
+    cause: error,
+    hint: 'See `cause`.',
+  });
+}
+
+function nothing(): void {
+  // An anchor does nothing but be there.
+}

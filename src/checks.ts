@@ -1,0 +1,79 @@
+import {inspect} from 'node:util';
+
+/** A `TypeError` that names the option and the value it has: "Expected `port` to be …, got `'x'` (string)". */
+export function unexpected(option: string, wanted: string, value: unknown): TypeError {
+  const shown = inspect(value, {depth: 1, maxStringLength: 80, maxArrayLength: 5, breakLength: Infinity});
+  const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
+  return new TypeError(`Expected \`${option}\` to be ${wanted}, got \`${shown}\` (${kind})`);
+}
+
+/** A plain object all of whose fields are known: a misspelt one must not be ignored. */
+export function record(option: string, value: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw unexpected(option || 'options', 'an object', value);
+  for (const name of Object.keys(value)) {
+    if (known.includes(name)) continue;
+    const path = option ? `${option}.${name}` : name;
+    throw new TypeError(`Unknown option \`${path}\`; known are ${known.map((one) => `\`${one}\``).join(', ')}`);
+  }
+  return value as Readonly<Record<string, unknown>>;
+}
+
+/** A number within bounds. `false` stands for 0, as everywhere where 0 switches something off. */
+export function number(
+  option: string,
+  value: unknown,
+  {
+    min = 0,
+    max = Infinity,
+    integer = false,
+    off = false,
+  }: {min?: number; max?: number; integer?: boolean; off?: boolean} = {},
+): number {
+  const given = off && value === false ? 0 : value;
+  if (
+    typeof given === 'number' &&
+    given >= min &&
+    given <= max &&
+    (!integer || given === Infinity || Number.isInteger(given))
+  ) {
+    return given;
+  }
+  const what = integer ? 'an integer' : 'a number';
+  const bounds = max === Infinity ? `of at least ${String(min)}` : `from ${String(min)} to ${String(max)}`;
+  throw unexpected(option, `${what} ${bounds}${off ? ', or false' : ''}`, value);
+}
+
+/**
+ * A string that can stand alone as an argument of ssh: not empty, and no NUL (it would end the argument) or newline
+ * (it could end a configuration line).
+ */
+export function text(option: string, value: unknown, wanted = 'a non-empty string'): string {
+  if (typeof value !== 'string' || value === '') throw unexpected(option, wanted, value);
+  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
+  if (/[\0\r\n]/.test(value)) throw unexpected(option, `${wanted} without NUL or line breaks`, value);
+  return value;
+}
+
+/** A string that ssh could not take for an option. */
+export function operand(option: string, value: unknown): string {
+  const given = text(option, value);
+  if (given.startsWith('-'))
+    throw unexpected(option, 'a string that does not start with "-" (ssh would read an option)', value);
+  if (/\s/.test(given)) throw unexpected(option, 'a string without white space', value);
+  return given;
+}
+
+/** One of a few words. */
+export function oneOf<Word extends string>(option: string, value: unknown, words: readonly Word[]): Word {
+  if ((words as readonly unknown[]).includes(value)) return value as Word;
+  throw unexpected(option, words.map((word) => `'${word}'`).join(' or '), value);
+}
+
+/** Strings, one or several. */
+export function texts(option: string, value: unknown): readonly string[] {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  return Object.freeze(
+    list.map((one, index) => text(Array.isArray(value) ? `${option}[${String(index)}]` : option, one)),
+  );
+}

@@ -1,0 +1,181 @@
+import {randomBytes} from 'node:crypto';
+import {Alarm, now} from '../clock.js';
+import type {HeartbeatSettings} from '../options.js';
+import {beatLine} from './beat.js';
+import type {BeatChannel, ChannelListener} from './channel.js';
+
+/** What a heartbeat tells. */
+export interface HeartbeatListener {
+  /** A beat went out. */
+  readonly onSend: () => void;
+  /** A beat came back after so many milliseconds. */
+  readonly onBeat: (rtt: number) => void;
+  /** One did not. */
+  readonly onMiss: (miss: {readonly misses: number; readonly waited: number; readonly reason: MissReason}) => void;
+  /** So many in a row did not that the tunnel counts as dead. */
+  readonly onDead: (misses: number) => void;
+}
+
+/** Why a beat did not come back: no answer in time, or its connection was closed over and over. */
+export type MissReason = 'timeout' | 'closed';
+
+/** A timer that rings so much too late was not kept by a running process: it was stopped, suspended or starved. */
+const oversleep = 1_000;
+
+/** The kept connection is opened again after so many milliseconds when it was closed under a beat. */
+const reopenAfter = 50;
+
+/** And after so many when nothing listened on it yet. */
+const bindGap = 2;
+
+/** So often may the connection of the first beat be closed before there is no way through. */
+const firstTries = 3;
+
+/** Beats that are too late still prove life; so many are remembered. */
+const remembered = 16;
+
+/** The latest beat, as long as it has not come back. */
+interface AwaitedBeat {
+  readonly line: string;
+  readonly sentAt: number;
+  closed: boolean;
+}
+
+/** The beats of one ssh: the first proves it ready, the others that it still is. */
+export class Heartbeat {
+  readonly #settings: HeartbeatSettings;
+  readonly #channel: BeatChannel;
+  readonly #listener: HeartbeatListener;
+  /** Sent and not answered, oldest first, with the time they went out. */
+  readonly #outstanding = new Map<string, number>();
+  readonly #next = new Alarm();
+  readonly #deadline = new Alarm();
+  readonly #reopen = new Alarm();
+  #awaited: AwaitedBeat | undefined;
+  #misses = 0;
+  #closes = 0;
+  #first: ((proven: boolean) => void) | undefined;
+
+  constructor(
+    settings: HeartbeatSettings,
+    open: (listener: ChannelListener) => BeatChannel,
+    listener: HeartbeatListener,
+  ) {
+    this.#settings = settings;
+    this.#listener = listener;
+    this.#channel = open({
+      onLine: (line) => this.#receive(line),
+      onClose: (absent) => {
+        this.#closed(absent);
+      },
+    });
+  }
+
+  /** Sends the first beat. `true`: it came back; `false`: there is no way through for it. */
+  async prove(): Promise<boolean> {
+    return new Promise((resolve) => {
+      this.#first = resolve;
+      this.#send();
+    });
+  }
+
+  /** Begins the regular beats. */
+  start(): void {
+    this.#next.set(this.#settings.firstInterval, () => {
+      this.#beat();
+    });
+  }
+
+  close(): void {
+    this.#next.stop();
+    this.#deadline.stop();
+    this.#reopen.stop();
+    this.#outstanding.clear();
+    this.#awaited = undefined;
+    this.#channel.close();
+    this.#first?.(false);
+  }
+
+  #send(): number {
+    const line = Buffer.from(beatLine(randomBytes(16), this.#settings.message)).toString('latin1');
+    const sentAt = now();
+    this.#outstanding.set(line, sentAt);
+    for (const old of this.#outstanding.keys()) {
+      if (this.#outstanding.size <= remembered) break;
+      this.#outstanding.delete(old);
+    }
+    this.#awaited = {line, sentAt, closed: false};
+    this.#channel.send(line);
+    this.#listener.onSend();
+    return sentAt;
+  }
+
+  #beat(): void {
+    const {timeout} = this.#settings;
+    const due = this.#send() + timeout;
+    const beat = this.#awaited;
+    this.#deadline.set(timeout, () => {
+      // An answer that has arrived while this process was busy is heard first.
+      setImmediate(() => {
+        if (beat && this.#awaited === beat) this.#late(beat, now() - due);
+      });
+    });
+  }
+
+  #late({sentAt, closed}: AwaitedBeat, oversleptBy: number): void {
+    if (oversleptBy > oversleep) {
+      // Nothing is known about the time when nobody looked: ask first.
+      this.#beat();
+      return;
+    }
+    this.#misses++;
+    this.#listener.onMiss({misses: this.#misses, waited: now() - sentAt, reason: closed ? 'closed' : 'timeout'});
+    if (!this.#awaited) return;
+    if (this.#misses >= this.#settings.maxMisses) {
+      this.#awaited = undefined;
+      this.#listener.onDead(this.#misses);
+    } else {
+      this.#beat();
+    }
+  }
+
+  #receive(line: string): boolean {
+    const sentAt = this.#outstanding.get(line);
+    if (sentAt === undefined) return false;
+    // It was the answer to this one or a later: what was sent before it on the way is answered or lost.
+    this.#outstanding.delete(line);
+    this.#misses = 0;
+    this.#closes = 0;
+    this.#awaited = undefined;
+    this.#deadline.stop();
+    this.#reopen.stop();
+    const first = this.#first;
+    this.#first = undefined;
+    if (!first) {
+      this.#next.set(Math.max(0, sentAt + this.#settings.interval - now()), () => {
+        this.#beat();
+      });
+    }
+    this.#listener.onBeat(now() - sentAt);
+    first?.(true);
+    return true;
+  }
+
+  #closed(absent: boolean): void {
+    const awaited = this.#awaited;
+    // Between two beats nothing is lost: the next one opens it again.
+    if (!awaited) return;
+    awaited.closed = true;
+    // ssh binds a socket an instant before it listens on it, and its socket outlives it: that says nothing of the way.
+    if (!absent) this.#closes++;
+    if (this.#first && this.#closes >= firstTries) {
+      this.#awaited = undefined;
+      this.#first(false);
+      this.#first = undefined;
+      return;
+    }
+    this.#reopen.set(absent ? bindGap : reopenAfter, () => {
+      if (this.#awaited === awaited) this.#channel.send(awaited.line);
+    });
+  }
+}

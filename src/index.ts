@@ -1,0 +1,15 @@
+export {AutoSSH} from './autossh.js';
+export {AutoSSHError, type AutoSSHErrorCode, type AutoSSHErrorFacts, type Outcome, type Stage} from './errors.js';
+export type {AutoSSHEventPayloads, AutoSSHEvents, WarningCode} from './events.js';
+export type {AutoSSHOptions, HeartbeatOptions, RestartContext, RestartOptions} from './options.js';
+export type {
+  Address,
+  DynamicForward,
+  Endpoint,
+  Forward,
+  ForwardOption,
+  LocalForward,
+  RemoteForward,
+} from './ssh/forward.js';
+export type {StateName, StopReason} from './state.js';
+export type {AutoSSHStats, ForwardStats} from './statistics.js';

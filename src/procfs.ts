@@ -1,0 +1,73 @@
+import {readFile, readdir, readlink} from 'node:fs/promises';
+
+/** States in /proc/net/tcp, as in the kernel's include/net/tcp_states.h. */
+const established = '01';
+const listening = '0A';
+
+interface TCPSocket {
+  readonly localPort: number;
+  readonly state: string;
+  readonly inode: string;
+}
+
+/** A process that holds a port. */
+export interface Holder {
+  readonly pid: number;
+  readonly name: string;
+}
+
+/**
+ * The process that listens on a TCP port of this machine, where that can be known: on Linux, and for a process of
+ * another user only as root (proc(5)).
+ */
+export async function listenerOf(port: number): Promise<Holder | undefined> {
+  const sockets = await tcpSockets('self');
+  const inodes = new Set(
+    sockets.filter((one) => one.localPort === port && one.state === listening).map((one) => one.inode),
+  );
+  if (inodes.size === 0) return undefined;
+  for (const entry of await orNone(readdir('/proc'))) {
+    if (!/^\d+$/.test(entry)) continue;
+    for (const inode of await socketsOf(entry)) {
+      if (!inodes.has(inode)) continue;
+      const name = await readFile(`/proc/${entry}/comm`, 'utf8').catch(() => '');
+      return {pid: Number(entry), name: name.trim()};
+    }
+  }
+  return undefined;
+}
+
+/** Whether a process has an established TCP connection; `undefined` where that cannot be known. */
+export async function isConnected(pid: number): Promise<boolean | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const own = new Set(await socketsOf(String(pid)));
+  const sockets = await tcpSockets(String(pid));
+  return sockets.some((one) => one.state === established && own.has(one.inode));
+}
+
+async function tcpSockets(pid: string): Promise<readonly TCPSocket[]> {
+  const tables = await Promise.all(
+    ['tcp', 'tcp6'].map(async (table) => readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '')),
+  );
+  return tables.flatMap((table) =>
+    table
+      .split('\n')
+      .slice(1)
+      .filter((line) => line !== '')
+      .map((line) => {
+        const columns = line.trim().split(/\s+/);
+        const port = columns[1]?.split(':').at(-1) ?? '';
+        return {localPort: Number.parseInt(port, 16), state: columns[3] ?? '', inode: columns[9] ?? ''};
+      }),
+  );
+}
+
+async function socketsOf(pid: string): Promise<readonly string[]> {
+  const descriptors = await orNone(readdir(`/proc/${pid}/fd`));
+  const links = await Promise.all(descriptors.map(async (one) => readlink(`/proc/${pid}/fd/${one}`).catch(() => '')));
+  return links.flatMap((link) => /^socket:\[(\d+)\]$/.exec(link)?.[1] ?? []);
+}
+
+async function orNone(entries: Promise<string[]>): Promise<string[]> {
+  return entries.catch(() => []);
+}

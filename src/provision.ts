@@ -1,0 +1,149 @@
+import {randomInt} from 'node:crypto';
+import type {WarningCode} from './events.js';
+import {freePort} from './local-port.js';
+import type {HeartbeatSettings, Settings} from './options.js';
+import type {Adaptation} from './outcome.js';
+import type {SessionOptions} from './session.js';
+import type {Forward} from './ssh/forward.js';
+import {makePrivateFolder, removePrivateFolder} from './ssh/private-folder.js';
+import {findProgram, parentDeathPrefix} from './ssh/program.js';
+import {Warden} from './ssh/warden.js';
+
+/** Below the range that Linux takes its own outgoing ports from (32768 and up), above what services are given. */
+const loopPorts = {from: 10_240, to: 32_768} as const;
+
+/** So often is a local port chosen anew that another took in the instant before ssh bound it. */
+const portChoices = 5;
+
+/** Something to tell the host about what the next life does without. */
+export interface Concession {
+  readonly code: WarningCode;
+  readonly message: string;
+}
+
+/** What each next life of ssh is given, and what was learnt from those before it. */
+export class Provision {
+  readonly warden = Warden.acquire();
+  readonly folder = makePrivateFolder();
+
+  readonly #settings: Settings;
+  readonly #unknownOptions = new Set<string>();
+  readonly #ephemeral = new Set<number>();
+  #prefix: readonly string[];
+  #heartbeat: HeartbeatSettings | false;
+  #forwards: readonly Forward[];
+  #portsAreKnown = false;
+  #portChoices = 0;
+  #loopRefusals = 0;
+  #fixedLoopPort: number | undefined;
+
+  constructor(settings: Settings) {
+    this.#settings = settings;
+    this.#forwards = settings.forwards;
+    this.#heartbeat = settings.heartbeat;
+    this.#fixedLoopPort = settings.heartbeat ? settings.heartbeat.remotePort : undefined;
+    this.#prefix = parentDeathPrefix(settings.env ?? process.env);
+    this.warden.watchFolder(this.folder);
+  }
+
+  /** Chooses the local ports that were left to us. */
+  async choosePorts(): Promise<void> {
+    this.#ephemeral.clear();
+    const chosen: Forward[] = [];
+    for (const forward of this.#settings.forwards) {
+      if (forward.type === 'remote' || !('port' in forward.listen) || forward.listen.port !== 0) {
+        chosen.push(forward);
+        continue;
+      }
+      const {host} = forward.listen;
+      let port = await freePort(host);
+      while (this.#ephemeral.has(port)) port = await freePort(host);
+      this.#ephemeral.add(port);
+      chosen.push(Object.freeze({...forward, listen: Object.freeze({host, port})}));
+    }
+    this.#forwards = Object.freeze(chosen);
+  }
+
+  /** What the next life is made of. */
+  next(number: number): SessionOptions {
+    const {sshPath, env = process.env, cwd} = this.#settings;
+    return {
+      settings: this.#settings,
+      program: () => [...this.#prefix, findProgram(sshPath, env, cwd)],
+      folder: this.folder,
+      number,
+      forwards: this.#forwards,
+      ephemeralPorts: this.#portsAreKnown ? new Set() : new Set(this.#ephemeral),
+      heartbeat: this.#heartbeat,
+      loopPort: this.#fixedLoopPort ?? this.#freshLoopPort(),
+      unknownOptions: this.#unknownOptions,
+    };
+  }
+
+  /** A life was proven ready: its local ports are given out, and stay. */
+  settle(): void {
+    this.#portsAreKnown = true;
+    this.#loopRefusals = 0;
+  }
+
+  /** Does without the loop of forwards from now on. */
+  degrade(): void {
+    if (this.#heartbeat) this.#heartbeat = {...this.#heartbeat, mode: 'server-alive'};
+  }
+
+  /** Does what a failed life asks for. `false`: it cannot be done once more; else what the host should know of it. */
+  async adapt(adaptation: Adaptation): Promise<Concession | boolean> {
+    switch (adaptation.type) {
+      case 'unknown-option':
+        if (this.#unknownOptions.has(adaptation.name)) return false;
+        this.#unknownOptions.add(adaptation.name);
+        return true;
+      case 'no-setpriv':
+        if (this.#prefix.length === 0) return false;
+        this.#prefix = [];
+        return true;
+      case 'local-port':
+        if (++this.#portChoices > portChoices) return false;
+        await this.choosePorts();
+        return true;
+      case 'loop-port':
+        return this.#adaptLoop();
+    }
+  }
+
+  async close(): Promise<void> {
+    removePrivateFolder(this.folder);
+    this.warden.forgetFolder(this.folder);
+    await this.warden.release();
+  }
+
+  #adaptLoop(): Concession | boolean {
+    if (this.#fixedLoopPort !== undefined) {
+      const message = `Port ${String(this.#fixedLoopPort)} of the server could not be listened on for the heartbeat: from now on a fresh port is used for every ssh`;
+      this.#fixedLoopPort = undefined;
+      return {code: 'WARN_AUTOSSH_HEARTBEAT_PORT', message};
+    }
+    // One port can be taken by chance, two in a row are a server that allows none.
+    if (++this.#loopRefusals < 2) return true;
+    this.degrade();
+    return {
+      code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED',
+      message: degradedMessage('the server refuses the remote forward that the heartbeat needs'),
+    };
+  }
+
+  #freshLoopPort(): number {
+    const taken = new Set(
+      this.#forwards.flatMap((one) => (one.type === 'remote' && 'port' in one.listen ? [one.listen.port] : [])),
+    );
+    for (;;) {
+      const port = randomInt(loopPorts.from, loopPorts.to);
+      if (!taken.has(port)) return port;
+    }
+  }
+}
+
+/** What a tunnel says that goes on without the loop of forwards. */
+export function degradedMessage(why: string): string {
+  return `The heartbeat goes on with ssh's own keep-alives ('server-alive'), because ${why}; a frozen ssh will go unnoticed`;
+}

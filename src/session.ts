@@ -1,0 +1,366 @@
+import {rmSync} from 'node:fs';
+import {connect} from 'node:net';
+import {join} from 'node:path';
+import {Alarm, now, sleep} from './clock.js';
+import type {Outcome, Stage} from './errors.js';
+import {EchoPort} from './heartbeat/echo-port.js';
+import {ForwardLoop} from './heartbeat/forward-loop.js';
+import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
+import type {HeartbeatSettings, Settings} from './options.js';
+import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
+import {isConnected, listenerOf} from './procfs.js';
+import {type Life, printable, seconds, sshArguments} from './ssh/arguments.js';
+import {appeared} from './ssh/appearance.js';
+import {Child, type ChildExit} from './ssh/child.js';
+import type {Address, Forward} from './ssh/forward.js';
+import {type Notice, readNotice} from './ssh/notice.js';
+
+/** What one life of ssh is made of. */
+export interface SessionOptions {
+  readonly settings: Settings;
+  /** Finds ssh, with what goes in front of it; throws the system's error where there is none. */
+  readonly program: () => readonly string[];
+  /** A private folder, for the sockets of this life. */
+  readonly folder: string;
+  /** The number of this life, unique in the folder. */
+  readonly number: number;
+  /** The user's forwards, local ports filled in. */
+  readonly forwards: readonly Forward[];
+  /** Local ports that nobody has been told of yet. */
+  readonly ephemeralPorts: ReadonlySet<number>;
+  readonly heartbeat: HeartbeatSettings | false;
+  /** The port of a forward-loop at the server. */
+  readonly loopPort: number;
+  readonly unknownOptions: ReadonlySet<string>;
+}
+
+/** What a session tells while it lives. */
+export interface SessionListener extends Omit<HeartbeatListener, 'onDead'> {
+  readonly onLine: (line: string) => void;
+  readonly onNotice: (notice: Notice) => void;
+  /** The server lets no beat through: the heartbeat goes on as ssh's own keep-alives. */
+  readonly onDegrade: (why: string) => void;
+}
+
+/** What is known of a session that is ready. */
+export interface Ready {
+  /** Milliseconds since the spawn. */
+  readonly elapsed: number;
+  /** What is bound, with the ports that the server chose. */
+  readonly forwards: readonly Forward[];
+  /** Of the first beat, in milliseconds, where there was one. */
+  readonly rtt: number | undefined;
+}
+
+/** How a session ended. */
+export interface SessionEnd {
+  readonly outcome: Outcome;
+  /** What the next one has to do differently, if this one failed by something that is ours to mend. */
+  readonly adaptation: Adaptation | undefined;
+}
+
+/** An ssh that has missed its beats will hardly end by itself. */
+const graceOfTheDead = 250;
+
+/** So many lines of stderr, and so many notices, are kept for the outcome. */
+const kept = 32;
+
+/** Between the bind of a socket file and its listen there is an instant when it refuses connections. */
+const bindGap = 1;
+
+/** ssh's own keep-alives beside a heartbeat: only the second net, so not before this many seconds. */
+const slowKeepAlive = 15;
+
+/** One life: ssh, its readiness and its heartbeat, from spawn to outcome. It knows nothing of restarts. */
+export class Session {
+  /** `undefined`: ssh could not be started. */
+  readonly pid: number | undefined;
+  /** Whom a signal to it goes to: {@link Child.target}. */
+  readonly target: number | undefined;
+  /** The command for people, secrets out. */
+  readonly command: string;
+  /** What is bound once it is proven ready; `undefined` if it ends before. */
+  readonly ready: Promise<Ready | undefined>;
+  /** How it ended, when nothing of it is left. */
+  readonly ended: Promise<SessionEnd>;
+
+  readonly #options: SessionOptions;
+  readonly #listener: SessionListener;
+  readonly #life: Life;
+  readonly #child: Child | undefined;
+  readonly #over = new AbortController();
+  readonly #deadline = new Alarm();
+  readonly #heartbeat: Heartbeat | undefined;
+  readonly #spawnedAt = now();
+  readonly #notices: Notice[] = [];
+  readonly #stderr: string[] = [];
+  readonly #allocated: number[] = [];
+  #onAllocated: (() => void) | undefined;
+  #stage: Stage = 'connect';
+  #readyAt: number | undefined;
+  #firstRtt: number | undefined;
+  #cause: EndCause | undefined;
+
+  constructor(options: SessionOptions, listener: SessionListener) {
+    this.#options = options;
+    this.#listener = listener;
+    const {settings, folder, number, heartbeat} = options;
+    const socket = (name: string): string => join(folder, `${String(number)}-${name}.sock`);
+    this.#life = planLife(options, socket('out'), socket('back'));
+    const argv = sshArguments(settings, this.#life);
+    this.command = printable([settings.sshPath, ...argv]);
+    // It listens before ssh can be there.
+    if (heartbeat && heartbeat.mode !== 'server-alive')
+      this.#heartbeat = this.#openHeartbeat(heartbeat, socket('back'));
+    const {child, exited} = this.#spawn(argv);
+    this.#child = child;
+    this.pid = child?.pid;
+    this.target = child?.target;
+    this.ended = this.#conclude(exited);
+    this.ready = this.#prove();
+    this.#deadline.set(settings.readyTimeout, () => {
+      void this.#timeOut();
+    });
+  }
+
+  /** Whether it is still there after so many milliseconds. */
+  async survives(milliseconds: number): Promise<boolean> {
+    return sleep(milliseconds, this.#over.signal);
+  }
+
+  /** Ends it; the first cause wins. */
+  end(cause: EndCause): void {
+    if (this.#cause === undefined && !this.#over.signal.aborted) this.#cause = cause;
+    const {killTimeout} = this.#options.settings;
+    this.#child?.end(cause.type === 'heartbeat' ? Math.min(killTimeout, graceOfTheDead) : killTimeout);
+  }
+
+  #spawn(argv: readonly string[]): {child?: Child; exited: Promise<ChildExit>} {
+    const {env, cwd, stdio} = this.#options.settings;
+    try {
+      const child = new Child({
+        command: [...this.#options.program(), ...argv],
+        env,
+        cwd,
+        stdio,
+        onLine: (line) => {
+          this.#read(line);
+        },
+      });
+      return {child, exited: child.exited};
+    } catch (error) {
+      return {exited: Promise.reject(error as Error)};
+    }
+  }
+
+  #openHeartbeat(settings: HeartbeatSettings, wayBack: string): Heartbeat {
+    return new Heartbeat(
+      settings,
+      (channel) =>
+        settings.mode === 'forward-loop'
+          ? new ForwardLoop(this.#life.marker.socket, wayBack, channel)
+          : new EchoPort(this.#life.marker.socket, channel),
+      {
+        onSend: this.#listener.onSend,
+        onMiss: this.#listener.onMiss,
+        onBeat: (rtt) => {
+          // The first one is told with the connect it proves.
+          if (this.#readyAt === undefined) this.#firstRtt = rtt;
+          else this.#listener.onBeat(rtt);
+        },
+        onDead: (misses) => {
+          this.end({type: 'heartbeat', misses});
+        },
+      },
+    );
+  }
+
+  async #prove(): Promise<Ready | undefined> {
+    const {settings} = this.#options;
+    // Nothing of ours is in a raw command line that could prove more than this.
+    const proven = settings.sshArguments ? this.pid !== undefined : await this.#proveForwards();
+    if (!proven || this.#isOver()) return undefined;
+    this.#deadline.stop();
+    this.#stage = 'up';
+    this.#readyAt = now();
+    if (this.#firstRtt !== undefined) this.#heartbeat?.start();
+    return {elapsed: this.#readyAt - this.#spawnedAt, forwards: this.#boundForwards(), rtt: this.#firstRtt};
+  }
+
+  async #proveForwards(): Promise<boolean> {
+    // ssh binds in order and after the login: when the marker is there, so is every local forward before it.
+    if (!(await appeared(this.#life.marker.socket, this.#over.signal))) return false;
+    this.#stage = 'forward';
+    if (this.#heartbeat) {
+      this.#stage = 'heartbeat';
+      if (!(await this.#heartbeat.prove()) && !this.#degrade()) return false;
+    } else if (this.#life.forwards.some((one) => one.type === 'remote') && !(await this.#answer())) {
+      return false;
+    }
+    this.#stage = 'forward';
+    return this.#allocatedAll();
+  }
+
+  /**
+   * The server answers in order: when a connection through the marker has been opened or refused, every remote forward
+   * that was asked for before it has been granted. (If one had not been, ssh would end.)
+   */
+  async #answer(): Promise<boolean> {
+    for (;;) {
+      const probe = connect({path: this.#life.marker.socket});
+      probe.unref().resume();
+      let refused = false;
+      probe.on('error', () => (refused = true));
+      const closed = await this.#until((resolve) => probe.once('close', resolve));
+      probe.destroy();
+      if (!closed || !refused) return closed;
+      // It is bound and does not listen yet.
+      const alarm = new Alarm();
+      await this.#until((resolve) => {
+        alarm.set(bindGap, resolve);
+      });
+      alarm.stop();
+    }
+  }
+
+  async #allocatedAll(): Promise<boolean> {
+    const wanted = this.#life.forwards.filter(isServerChosen).length;
+    while (this.#allocated.length < wanted) {
+      if (!(await this.#until((resolve) => (this.#onAllocated = resolve)))) return false;
+    }
+    return true;
+  }
+
+  /** Whether something happened before this session was over. */
+  async #until(arrange: (resolve: () => void) => void): Promise<boolean> {
+    const {signal} = this.#over;
+    if (signal.aborted) return false;
+    return new Promise((resolve) => {
+      const onAbort = (): void => {
+        resolve(false);
+      };
+      signal.addEventListener('abort', onAbort, {once: true});
+      arrange(() => {
+        signal.removeEventListener('abort', onAbort);
+        resolve(true);
+      });
+    });
+  }
+
+  #isOver(): boolean {
+    return this.#over.signal.aborted || this.#cause !== undefined;
+  }
+
+  /** The first beat found no way through. Whether the tunnel can do without. */
+  #degrade(): boolean {
+    if (this.#isOver()) return false;
+    const prohibited = this.#notices.find(
+      (one) => one.kind === 'channel-open-failed' && one.reason !== 'connect-failed',
+    );
+    const {heartbeat} = this.#options;
+    if (!prohibited && heartbeat && heartbeat.mode === 'echo-port') {
+      this.end({type: 'heartbeat', misses: 1, echo: `${heartbeat.echoHost}:${String(heartbeat.echoPort)}`});
+      return false;
+    }
+    this.#heartbeat?.close();
+    this.#listener.onDegrade('the server does not allow the forwards that the heartbeat needs');
+    return true;
+  }
+
+  #boundForwards(): readonly Forward[] {
+    const chosen = [...this.#allocated];
+    return Object.freeze(
+      this.#life.forwards.map((one) => {
+        if (!isServerChosen(one)) return one;
+        return Object.freeze({...one, listen: Object.freeze({...one.listen, port: chosen.shift() ?? 0})});
+      }),
+    );
+  }
+
+  #read(line: string): void {
+    this.#stderr.push(line);
+    if (this.#stderr.length > kept) this.#stderr.shift();
+    const notice = readNotice(line);
+    if (notice) this.#note(notice);
+    this.#listener.onLine(line);
+  }
+
+  #note(notice: Notice): void {
+    if (notice.kind === 'authenticated') this.#stage = 'forward';
+    if (notice.kind === 'remote-allocated') {
+      this.#allocated.push(notice.port);
+      this.#onAllocated?.();
+    }
+    // The first cause is the one that counts, so the first notices are those that are kept.
+    if (this.#notices.length < kept) this.#notices.push(notice);
+    if (this.#readyAt !== undefined) this.#listener.onNotice(notice);
+  }
+
+  async #timeOut(): Promise<void> {
+    const {settings} = this.#options;
+    let stage = this.#stage;
+    if (stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid))) stage = 'authenticate';
+    this.end({type: 'timeout', stage, after: settings.readyTimeout});
+  }
+
+  async #conclude(exited: Promise<ChildExit>): Promise<SessionEnd> {
+    let exit: ChildExit | undefined;
+    let spawnError: NodeJS.ErrnoException | undefined;
+    try {
+      exit = await exited;
+    } catch (error) {
+      spawnError = error as NodeJS.ErrnoException;
+    }
+    this.#over.abort();
+    this.#deadline.stop();
+    this.#heartbeat?.close();
+    const {marker, loop} = this.#life;
+    for (const path of [marker.socket, ...(loop ? [loop.socket] : [])]) rmSync(path, {force: true});
+    const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
+    const ending = {
+      cause: this.#cause,
+      exit,
+      spawnError,
+      notices: this.#notices,
+      stderr: this.#stderr,
+      stage: this.#stage,
+      uptime: this.#readyAt === undefined ? 0 : now() - this.#readyAt,
+      forwards: this.#life.forwards,
+      loopPort: loop?.port,
+      ephemeralPorts: this.#options.ephemeralPorts,
+      holder:
+        taken?.kind === 'local-bind-failed' && taken.port !== undefined ? await listenerOf(taken.port) : undefined,
+    };
+    return {outcome: describeOutcome(ending), adaptation: adaptationTo(ending)};
+  }
+}
+
+function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
+  return forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0;
+}
+
+function planLife(options: SessionOptions, wayOut: string, wayBack: string): Life {
+  const {heartbeat, loopPort, forwards, unknownOptions} = options;
+  return {
+    forwards,
+    marker: {socket: wayOut, target: markerTarget(heartbeat, loopPort)},
+    loop: heartbeat && heartbeat.mode === 'forward-loop' ? {port: loopPort, socket: wayBack} : undefined,
+    keepAlive: heartbeat ? keepAlive(heartbeat) : undefined,
+    unknownOptions,
+  };
+}
+
+function markerTarget(heartbeat: HeartbeatSettings | false, loopPort: number): Address {
+  if (heartbeat && heartbeat.mode === 'forward-loop') return {host: '127.0.0.1', port: loopPort};
+  if (heartbeat && heartbeat.mode === 'echo-port') return {host: heartbeat.echoHost, port: heartbeat.echoPort};
+  // A directory: the server refuses it without touching its network.
+  return {path: '/'};
+}
+
+function keepAlive({mode, interval, timeout, maxMisses}: HeartbeatSettings): Life['keepAlive'] {
+  if (maxMisses === Infinity) return undefined;
+  if (mode === 'server-alive') return {interval: Number(seconds(interval)), countMax: maxMisses};
+  const bound = interval + timeout * maxMisses;
+  if (bound === Infinity) return undefined;
+  return {interval: Math.max(slowKeepAlive, Math.ceil(bound / 3_000)), countMax: 3};
+}

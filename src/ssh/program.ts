@@ -1,0 +1,45 @@
+import {accessSync, constants, realpathSync, statSync} from 'node:fs';
+import {delimiter, resolve} from 'node:path';
+
+/**
+ * Finds a program as `execvp` would: by `PATH`, or where a path is given, there.
+ *
+ * @throws an `ENOENT` or `EACCES` error that tells which
+ */
+export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = process.cwd()): string {
+  const directories = name.includes('/')
+    ? ['']
+    : (environment['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter);
+  let denied: string | undefined;
+  for (const directory of directories) {
+    const path = resolve(cwd, directory, name);
+    if (!statSync(path, {throwIfNoEntry: false})?.isFile()) continue;
+    try {
+      accessSync(path, constants.X_OK);
+      return path;
+    } catch {
+      denied ??= path;
+    }
+  }
+  const code = denied === undefined ? 'ENOENT' : 'EACCES';
+  const message =
+    denied === undefined
+      ? `${name} was not found${name.includes('/') ? '' : ' in PATH'}`
+      : `${denied} may not be executed`;
+  throw Object.assign(new Error(message), {code});
+}
+
+/**
+ * The arguments in front of a program that have the kernel end it when its parent is gone: `PR_SET_PDEATHSIG`, prctl(2),
+ * by util-linux's setpriv(1), which then becomes the program and keeps its pid. Empty where there is none.
+ */
+export function parentDeathPrefix(environment: NodeJS.ProcessEnv): readonly string[] {
+  if (process.platform !== 'linux') return [];
+  try {
+    const setpriv = findProgram('setpriv', environment);
+    // Busybox has a setpriv too, without this option.
+    return realpathSync(setpriv).endsWith('busybox') ? [] : [setpriv, '--pdeathsig', 'TERM', '--'];
+  } catch {
+    return [];
+  }
+}

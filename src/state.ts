@@ -1,0 +1,54 @@
+import type {AutoSSHError} from './errors.js';
+
+/** Why a tunnel ended. */
+export type StopReason = 'stopped' | 'aborted' | 'max-lifetime' | 'fatal';
+
+/** Where a tunnel is, each state with what is known only there. */
+export type State =
+  | {readonly name: 'idle'}
+  | {readonly name: 'starting'; readonly starts: number}
+  | {readonly name: 'up'; readonly starts: number; readonly since: number}
+  | {readonly name: 'waiting'; readonly delay: number}
+  | {readonly name: 'stopping'; readonly reason: StopReason; readonly error?: AutoSSHError}
+  | {readonly name: 'stopped'; readonly reason: StopReason; readonly error?: AutoSSHError};
+
+/** The names of {@link State}. */
+export type StateName = State['name'];
+
+/** What happened to a tunnel. */
+export type StateEvent =
+  | {readonly type: 'spawn'; readonly starts: number}
+  | {readonly type: 'ready'; readonly starts: number; readonly at: number}
+  | {readonly type: 'lost'}
+  | {readonly type: 'wait'; readonly delay: number}
+  | {readonly type: 'end'; readonly reason: StopReason; readonly error?: AutoSSHError}
+  | {readonly type: 'ended'};
+
+const from: Readonly<Record<StateEvent['type'], readonly StateName[]>> = {
+  spawn: ['idle', 'waiting', 'starting'],
+  ready: ['starting'],
+  lost: ['up'],
+  wait: ['starting', 'waiting'],
+  end: ['idle', 'starting', 'up', 'waiting'],
+  ended: ['stopping'],
+};
+
+/** The state after an event; `undefined`: the event is impossible in this state. */
+export function next(state: State, event: StateEvent): State | undefined {
+  if (!from[event.type].includes(state.name)) return undefined;
+  switch (event.type) {
+    case 'spawn':
+      return {name: 'starting', starts: event.starts};
+    case 'ready':
+      return {name: 'up', starts: event.starts, since: event.at};
+    case 'lost':
+      return {name: 'waiting', delay: 0};
+    case 'wait':
+      return {name: 'waiting', delay: event.delay};
+    case 'end':
+      return {name: 'stopping', reason: event.reason, ...(event.error && {error: event.error})};
+    case 'ended':
+      if (state.name !== 'stopping') return undefined;
+      return {...state, name: 'stopped'};
+  }
+}

@@ -93,6 +93,7 @@ const refused: [option: unknown, message: string][] = [
   ],
   ['-L 1:-oX:2', 'Expected the target host of `forwards[0]`'],
   ['-L 1:[a/b]:2', 'Expected the target host of `forwards[0]`'],
+  ['-L 1:%h:2', 'Expected the target host of `forwards[0]`'],
   ['-L 1:${HOME}:2', "Expected `forwards[0]` to be a forward without '${', which ssh would expand"],
   ['-L 1:$\\{HOME}:2', 'Expected the target host of `forwards[0]`'],
   ['-L 1:/run/${USER}', "Expected `forwards[0]` to be a forward without '${', which ssh would expand"],

@@ -280,11 +280,14 @@ function targetAddress(parts: Parts, name: PartName): Address {
 /** NI_MAXHOST, which ssh compares with the length in bytes, its NUL included. */
 const hostLimit = 1025;
 
-/** What `ssh_valid_hostname` in OpenSSH's readconf.c allows, less the characters with a meaning in a specification. */
+/**
+ * What `ssh_valid_hostname` in OpenSSH's readconf.c allows, less the characters with a meaning in a specification, and less `%`: only in
+ * paths does ssh replace tokens.
+ */
 function isHost(host: string): boolean {
   if (host === '' || host.startsWith('-') || Buffer.byteLength(host) >= hostLimit) return false;
   if (host.includes(':')) return isIPv6(host);
-  return !/[\s\p{Cc}\p{Cs}'"`$\\;&<>|(){},/[\]]/u.test(host);
+  return !/[\s\p{Cc}\p{Cs}%'"`$\\;&<>|(){},/[\]]/u.test(host);
 }
 
 /** The smaller `sun_path`, of macOS, has 104 bytes with its NUL (Linux: 108). The other end may be either. */

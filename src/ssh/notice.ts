@@ -51,12 +51,11 @@ export type Notice =
     }
   /** Something accepted the connection and then said nothing within ConnectTimeout. */
   | {readonly kind: 'banner-timeout'; readonly host: string | undefined; readonly port: number | undefined}
-  /** Closed before login, for a cause only the server knows: overload (MaxStartups), a penalty, a firewall, no sshd behind a proxy. */
-  | {
-      readonly kind: 'closed-early';
-      readonly reason: string;
-      /** In answer to our first bytes. */ readonly beforeBanner: boolean;
-    }
+  /**
+   * Closed before login, for a cause only the server knows. `beforeBanner`: before it had named its version, as at overload (MaxStartups),
+   * for a penalty, or where there is no sshd behind a proxy.
+   */
+  | {readonly kind: 'closed-early'; readonly reason: string; readonly beforeBanner: boolean}
   /** The server says that there are too many connections; seen only with LogLevel DEBUG, else `closed-early`. */
   | {readonly kind: 'throttled'; readonly reason: string}
   /** Client and server have no algorithm in common. */

@@ -1,36 +1,19 @@
 import {EventEmitter} from 'eventemitter3';
-import pRetry from 'p-retry';
-import {Alarm, now, sleep} from './clock.js';
-import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
+import {Alarm, now} from './clock.js';
+import {AutoSSHError, type Outcome} from './errors.js';
 import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
 import {type Log, log} from './log.js';
 import {type AutoSSHOptions, type Settings, resolveOptions} from './options.js';
-import {outcomeError} from './outcome.js';
-import {Provision, degradedMessage} from './provision.js';
-import {decide} from './restart/policy.js';
-import {type Ready, Session} from './session.js';
+import {Series} from './series.js';
+import type {Ready, Session} from './session.js';
 import type {Forward} from './ssh/forward.js';
 import type {Notice} from './ssh/notice.js';
 import {type State, type StateEvent, type StateName, type StopReason, next} from './state.js';
 import {type AutoSSHStats, Statistics} from './statistics.js';
+import {WaitingList} from './waiting-list.js';
 
-let series = 0;
-
-/** A life that ended, as p-retry wants to hear of it. */
-class LifeEnded extends Error {
-  readonly outcome: Outcome;
-
-  constructor(outcome: Outcome) {
-    super(outcome.message);
-    this.outcome = outcome;
-  }
-}
-
-/** What a promise that waits for the tunnel is settled with. */
-interface Waiter {
-  readonly resolve: () => void;
-  readonly reject: (error: AutoSSHError) => void;
-}
+/** The tunnels of this process are numbered in the log. */
+let tunnels = 0;
 
 /**
  * A tunnel that stays up: the system's `ssh` as a child process, watched by a heartbeat through the tunnel, and started
@@ -49,8 +32,9 @@ interface Waiter {
  */
 export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   readonly #settings: Settings;
+  readonly #series: Series;
   readonly #statistics = new Statistics();
-  readonly #waiters = new Set<Waiter>();
+  readonly #waiting = new WaitingList();
   readonly #halt = new AbortController();
   readonly #lifetime = new Alarm();
   readonly #log: Log;
@@ -60,19 +44,10 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   #state: State = {name: 'idle'};
   #forwards: readonly Forward[] = Object.freeze([]);
-  #session: Session | undefined;
   #finished: Promise<void> | undefined;
-  #wake: AbortController | undefined;
   /** What keeps the process alive: everything else the tunnel has is unreferenced. */
   #anchor: NodeJS.Timeout | undefined;
   #referenced = true;
-
-  // The history that the policy goes by.
-  #firstStart = 0;
-  #everReady = false;
-  #attempt = 0;
-  #outageSince = 0;
-  #grown = 0;
 
   /**
    * Copies and checks the options; starts nothing.
@@ -82,7 +57,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   constructor(options: AutoSSHOptions) {
     super();
     this.#settings = resolveOptions(options, process.env);
-    this.#log = log('state', ++series);
+    this.#log = log('state', ++tunnels);
+    this.#series = this.#makeSeries();
   }
 
   /** Makes a tunnel and starts it: see {@link start}. */
@@ -99,7 +75,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   /** Of the current ssh. */
   get pid(): number | undefined {
-    return this.#session?.pid;
+    return this.#state.name === 'starting' || this.#state.name === 'up' ? this.#series.session?.pid : undefined;
   }
 
   /** What is really bound, ephemeral ports filled in; empty until the tunnel was ready for the first time. */
@@ -115,7 +91,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   /** Figures, as plain JSON. */
   stats(): AutoSSHStats {
-    const uptime = this.#state.name === 'up' ? now() - this.#state.since : 0;
+    const uptime = this.#state.name === 'up' ? Math.round(now() - this.#state.since) : 0;
     return this.#statistics.report(this.state, uptime, this.#forwards);
   }
 
@@ -155,8 +131,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     if (this.#state.name === 'idle')
       throw new AutoSSHError('ERR_AUTOSSH_STOPPED', 'The tunnel was not started', {hint: 'Call `start()` first.'});
     const connected = this.#nextConnect();
-    if (this.#wake) this.#wake.abort();
-    else this.#session?.end({type: 'requested', message: reason});
+    this.#series.endLife(reason);
     return connected;
   }
 
@@ -188,7 +163,6 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     return this;
   }
 
-  /** The series of lives, from the first spawn until nothing is left. */
   async #run(): Promise<void> {
     const {signal, maxLifetime} = this.#settings;
     this.#anchor = setInterval(nothing, 2 ** 31 - 1);
@@ -197,125 +171,77 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     this.#lifetime.set(maxLifetime, () => {
       this.#end('max-lifetime');
     });
-    this.#firstStart = this.#outageSince = now();
-    let provision: Provision | undefined;
     try {
-      provision = new Provision(this.#settings);
-      await provision.choosePorts();
-      await this.#supervise(provision);
+      await this.#series.run();
     } catch (error) {
       // A rejection after the halt is the halt; whichever error came with it says nothing more.
       if (!this.#halt.signal.aborted) this.#end('fatal', toError(error));
     }
-    await this.#session?.ended;
-    this.#session = undefined;
-    await provision?.close();
     this.#finish();
   }
 
-  async #supervise(provision: Provision): Promise<never> {
-    let lost: Outcome | undefined;
-    for (;;) {
-      // One outage, and one call of p-retry: from the loss of a stable connection, or the start, to the next stable one.
-      const session = await pRetry(
-        async (attempt) => {
-          if (attempt === 1 && lost) throw new LifeEnded(lost);
-          return this.#live(provision);
+  #makeSeries(): Series {
+    return new Series(
+      this.#settings,
+      {
+        onSpawn: (session, starts) => {
+          this.#spawned(session, starts);
         },
-        {
-          // The policy says when it is enough, and waits; p-retry would neither announce its delay nor cut it short.
-          retries: Infinity,
-          minTimeout: 0,
-          maxTimeout: 1,
-          signal: this.#halt.signal,
-          onFailedAttempt: async ({error}) => {
-            if (!(error instanceof LifeEnded)) throw error;
-            await this.#recover(error.outcome);
-          },
+        onReady: (session, ready) => {
+          this.#connected(session, ready);
         },
-      );
-      this.#attempt = this.#grown = 0;
-      ({outcome: lost} = await session.ended);
-      this.#outageSince = now();
-    }
+        onEnd: (outcome) => {
+          this.#disconnected(outcome);
+        },
+        onWait: (wait) => {
+          this.#log('%s; ssh is started again in %d ms (attempt %d)', wait.outcome.message, wait.delay, wait.attempt);
+          this.#enter({type: 'wait', delay: wait.delay});
+          this.#tell('restart', wait);
+        },
+        onConcession: (concession) => {
+          this.#tell('warning', concession);
+        },
+        onLine: (line) => {
+          this.#tell('stderr', {line});
+        },
+        onNotice: (notice) => {
+          if (notice.kind === 'channel-open-failed') this.#targetFailed(notice);
+        },
+        onSend: () => {
+          this.#statistics.sent++;
+        },
+        onBeat: (rtt) => {
+          this.#answered(rtt);
+        },
+        onMiss: ({misses, waited, reason}) => {
+          this.#statistics.missed++;
+          const {heartbeat} = this.#settings;
+          this.#tell('heartbeat-miss', {misses, maxMisses: heartbeat ? heartbeat.maxMisses : 0, waited, reason});
+        },
+      },
+      this.#halt.signal,
+    );
   }
 
-  /** One life, until it is stable or has ended. */
-  async #live(provision: Provision): Promise<Session> {
-    for (;;) {
-      const session = this.#spawn(provision);
-      const ready = await session.ready;
-      if (ready && !this.#halt.signal.aborted) {
-        provision.settle();
-        this.#connected(session, ready);
-        if (await session.survives(this.#settings.restart.stableAfter)) return session;
-      }
-      const {outcome, adaptation} = await session.ended;
-      if (ready || !adaptation || this.#halt.signal.aborted || !this.#mayStart()) throw new LifeEnded(outcome);
-      const concession = await provision.adapt(adaptation);
-      if (concession === false) throw new LifeEnded(outcome);
-      this.#halt.signal.throwIfAborted();
-      if (concession !== true) this.#tell('warning', concession);
-    }
-  }
-
-  #mayStart(): boolean {
-    return this.#statistics.starts < this.#settings.restart.maxStarts;
-  }
-
-  #spawn(provision: Provision): Session {
-    const starts = ++this.#statistics.starts;
-    const session = new Session(provision.next(starts), {
-      onLine: (line) => {
-        this.#tell('stderr', {line});
-      },
-      onNotice: (notice) => {
-        if (notice.kind === 'channel-open-failed') this.#targetFailed(notice);
-      },
-      onDegrade: (why) => {
-        provision.degrade();
-        this.#tell('warning', {code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED', message: degradedMessage(why)});
-      },
-      onSend: () => {
-        this.#statistics.sent++;
-      },
-      onBeat: (rtt) => {
-        this.#answered(rtt);
-      },
-      onMiss: ({misses, waited, reason}) => {
-        this.#statistics.missed++;
-        const {heartbeat} = this.#settings;
-        this.#tell('heartbeat-miss', {misses, maxMisses: heartbeat ? heartbeat.maxMisses : 0, waited, reason});
-      },
-    });
-    this.#session = session;
-    const {pid, target, command} = session;
-    if (target !== undefined) provision.warden.watch(target);
-    void session.ended.then(({outcome}) => {
-      if (target !== undefined) provision.warden.forget(target);
-      this.#disconnected(outcome);
-    });
+  #spawned({pid, command}: Session, starts: number): void {
+    this.#statistics.starts = starts;
     this.#enter({type: 'spawn', starts});
     if (pid !== undefined) this.#tell('start', {starts, pid, command});
-    return session;
   }
 
-  #connected(session: Session, {elapsed, forwards, rtt}: Ready): void {
+  #connected({pid = 0}: Session, {elapsed, forwards, rtt}: Ready): void {
     const {starts} = this.#statistics;
-    this.#everReady = true;
     this.#forwards = forwards;
     this.#enter({type: 'ready', starts, at: now()});
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const {resolve} of waiters) resolve();
-    this.#tell('connect', {starts, pid: session.pid ?? 0, elapsed, forwards});
+    this.#waiting.resolveAll();
+    this.#tell('connect', {starts, pid, elapsed, forwards});
     if (rtt !== undefined) this.#answered(rtt);
   }
 
   #disconnected(outcome: Outcome): void {
     this.#statistics.lastOutcome = outcome;
     if (this.#state.name === 'up') this.#enter({type: 'lost'});
-    if (outcome.uptime > 0) this.#tell('disconnect', {outcome, uptime: outcome.uptime});
+    if (outcome.stage === 'up') this.#tell('disconnect', {outcome, uptime: outcome.uptime});
   }
 
   #answered(rtt: number): void {
@@ -332,45 +258,12 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     });
   }
 
-  /** Decides about an outcome, and waits as long as is decided. */
-  async #recover(outcome: Outcome): Promise<void> {
-    this.#halt.signal.throwIfAborted();
-    const requested = outcome.reason === 'requested';
-    if (!requested) this.#attempt++;
-    const history = {
-      starts: this.#statistics.starts,
-      firstStart: this.#firstStart,
-      everReady: this.#everReady,
-      attempt: this.#attempt,
-      outageSince: this.#outageSince,
-      grown: this.#grown,
-    };
-    const {restart, gateTime} = this.#settings;
-    const decision = decide(outcome, history, {...restart, gateTime}, now(), Math.random());
-    if (decision.type === 'give-up') throw givenUp(decision.code, decision.why, outcome);
-    const {delay} = decision;
-    this.#grown = decision.grown;
-    const context = {attempt: this.#attempt, starts: history.starts, delay};
-    if (restart.shouldRestart && !requested) {
-      const goOn = await restart.shouldRestart(outcome, context);
-      this.#halt.signal.throwIfAborted();
-      if (!goOn) throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
-    }
-    this.#log('%s; ssh is started again in %d ms (attempt %d)', outcome.message, delay, this.#attempt);
-    const wake = (this.#wake = new AbortController());
-    this.#enter({type: 'wait', delay});
-    this.#tell('restart', {outcome, attempt: this.#attempt, delay});
-    if (delay > 0) await sleep(delay, wake.signal);
-    this.#wake = undefined;
-  }
-
   /** Begins the end; the first reason wins. */
   #end(reason: StopReason, error?: AutoSSHError): void {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') return;
     const idle = this.#state.name === 'idle';
     this.#halt.abort();
-    this.#wake?.abort();
-    this.#session?.end({type: 'requested', message: endings[reason]});
+    this.#series.endLife(endings[reason]);
     this.#enter({type: 'end', reason, ...(error && {error})});
     if (idle) {
       this.#finished = Promise.resolve();
@@ -387,37 +280,14 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     this.#enter({type: 'ended'});
     if (this.#state.name !== 'stopped') return;
     const {reason, error} = this.#state;
-    const waiters = [...this.#waiters];
-    this.#waiters.clear();
-    for (const {reject} of waiters) reject(this.#endError());
+    this.#waiting.rejectAll(this.#endError());
     if (error) this.#tell('fatal', error);
     this.#tell('stop', {reason, ...(error && {error})});
   }
 
   async #nextConnect(signal?: AbortSignal): Promise<void> {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
-    return new Promise((resolve, reject) => {
-      const settle = (): void => {
-        this.#waiters.delete(waiter);
-        signal?.removeEventListener('abort', onAbort);
-      };
-      const onAbort = (): void => {
-        settle();
-        reject(signal?.reason as Error);
-      };
-      const waiter: Waiter = {
-        resolve: () => {
-          settle();
-          resolve();
-        },
-        reject: (error) => {
-          settle();
-          reject(error);
-        },
-      };
-      this.#waiters.add(waiter);
-      signal?.addEventListener('abort', onAbort, {once: true});
-    });
+    return this.#waiting.join(signal);
   }
 
   /** Why nothing will come of waiting for this tunnel. */
@@ -465,14 +335,6 @@ const endings: Readonly<Record<StopReason, string>> = {
   'max-lifetime': 'The tunnel has reached its maximum lifetime',
   fatal: 'The tunnel has ended',
 };
-
-function givenUp(code: AutoSSHErrorCode, why: string, outcome: Outcome): AutoSSHError {
-  const failure = outcomeError(outcome);
-  // A permanent failure speaks for itself; a limit that was reached has it as its cause.
-  return code === failure.code
-    ? failure
-    : new AutoSSHError(code, why, {...outcome, hint: undefined, retryable: false, cause: failure});
-}
 
 function toError(error: unknown): AutoSSHError {
   if (error instanceof AutoSSHError) return error;

@@ -50,7 +50,6 @@ export function number(
  */
 export function text(option: string, value: unknown, wanted = 'a non-empty string'): string {
   if (typeof value !== 'string' || value === '') throw unexpected(option, wanted, value);
-  // eslint-disable-next-line no-control-regex -- control characters are what is looked for
   if (/[\0\r\n]/.test(value)) throw unexpected(option, `${wanted} without NUL or line breaks`, value);
   return value;
 }
@@ -76,4 +75,19 @@ export function texts(option: string, value: unknown): readonly string[] {
   return Object.freeze(
     list.map((one, index) => text(Array.isArray(value) ? `${option}[${String(index)}]` : option, one)),
   );
+}
+
+/** The fields that there are; the compiler sees that none is missing and none is made up. */
+export function fields<Options>(known: Record<keyof Options, true>): readonly string[] {
+  return Object.keys(known);
+}
+
+/** A field that is there but `undefined` counts as absent, as everywhere in JavaScript. */
+export function defined(fields: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
+
+/** A check for a field that may be absent. */
+export function optional<Value>(value: unknown, check: (value: unknown) => Value): Value | undefined {
+  return value === undefined ? undefined : check(value);
 }

@@ -1,7 +1,9 @@
 export {AutoSSH} from './autossh.js';
 export {AutoSSHError, type AutoSSHErrorCode, type AutoSSHErrorFacts, type Outcome, type Stage} from './errors.js';
 export type {AutoSSHEventPayloads, AutoSSHEvents, WarningCode} from './events.js';
-export type {AutoSSHOptions, HeartbeatOptions, RestartContext, RestartOptions} from './options.js';
+export type {HeartbeatOptions} from './heartbeat/options.js';
+export type {AutoSSHOptions} from './options.js';
+export type {RestartContext, RestartOptions} from './restart/options.js';
 export type {
   Address,
   DynamicForward,

@@ -1,7 +1,8 @@
 import {randomInt} from 'node:crypto';
 import type {WarningCode} from './events.js';
+import type {HeartbeatSettings} from './heartbeat/options.js';
 import {freePort} from './local-port.js';
-import type {HeartbeatSettings, Settings} from './options.js';
+import type {Settings} from './options.js';
 import type {Adaptation} from './outcome.js';
 import type {SessionOptions} from './session.js';
 import type {Forward} from './ssh/forward.js';

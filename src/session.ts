@@ -1,22 +1,23 @@
 import {rmSync} from 'node:fs';
-import {connect} from 'node:net';
 import {join} from 'node:path';
 import {Alarm, now, sleep} from './clock.js';
 import type {Outcome, Stage} from './errors.js';
 import {EchoPort} from './heartbeat/echo-port.js';
 import {ForwardLoop} from './heartbeat/forward-loop.js';
 import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
-import type {HeartbeatSettings, Settings} from './options.js';
+import type {HeartbeatSettings} from './heartbeat/options.js';
+import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
 import {isConnected, listenerOf} from './procfs.js';
-import {type Life, printable, seconds, sshArguments} from './ssh/arguments.js';
-import {appeared} from './ssh/appearance.js';
+import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
-import type {Address, Forward} from './ssh/forward.js';
+import type {Forward} from './ssh/forward.js';
+import {type Life, type LifeOptions, planLife} from './ssh/life.js';
+import {answered, appeared} from './ssh/marker.js';
 import {type Notice, readNotice} from './ssh/notice.js';
 
 /** What one life of ssh is made of. */
-export interface SessionOptions {
+export interface SessionOptions extends LifeOptions {
   readonly settings: Settings;
   /** Finds ssh, with what goes in front of it; throws the system's error where there is none. */
   readonly program: () => readonly string[];
@@ -24,14 +25,8 @@ export interface SessionOptions {
   readonly folder: string;
   /** The number of this life, unique in the folder. */
   readonly number: number;
-  /** The user's forwards, local ports filled in. */
-  readonly forwards: readonly Forward[];
   /** Local ports that nobody has been told of yet. */
   readonly ephemeralPorts: ReadonlySet<number>;
-  readonly heartbeat: HeartbeatSettings | false;
-  /** The port of a forward-loop at the server. */
-  readonly loopPort: number;
-  readonly unknownOptions: ReadonlySet<string>;
 }
 
 /** What a session tells while it lives. */
@@ -64,12 +59,6 @@ const graceOfTheDead = 250;
 
 /** So many lines of stderr, and so many notices, are kept for the outcome. */
 const kept = 32;
-
-/** Between the bind of a socket file and its listen there is an instant when it refuses connections. */
-const bindGap = 1;
-
-/** ssh's own keep-alives beside a heartbeat: only the second net, so not before this many seconds. */
-const slowKeepAlive = 15;
 
 /** One life: ssh, its readiness and its heartbeat, from spawn to outcome. It knows nothing of restarts. */
 export class Session {
@@ -149,7 +138,7 @@ export class Session {
       });
       return {child, exited: child.exited};
     } catch (error) {
-      return {exited: Promise.reject(error as Error)};
+      return {exited: Promise.reject(error instanceof Error ? error : new Error(String(error)))};
     }
   }
 
@@ -184,7 +173,7 @@ export class Session {
     this.#stage = 'up';
     this.#readyAt = now();
     if (this.#firstRtt !== undefined) this.#heartbeat?.start();
-    return {elapsed: this.#readyAt - this.#spawnedAt, forwards: this.#boundForwards(), rtt: this.#firstRtt};
+    return {elapsed: Math.round(this.#readyAt - this.#spawnedAt), forwards: this.#boundForwards(), rtt: this.#firstRtt};
   }
 
   async #proveForwards(): Promise<boolean> {
@@ -194,33 +183,13 @@ export class Session {
     if (this.#heartbeat) {
       this.#stage = 'heartbeat';
       if (!(await this.#heartbeat.prove()) && !this.#degrade()) return false;
-    } else if (this.#life.forwards.some((one) => one.type === 'remote') && !(await this.#answer())) {
-      return false;
+    } else if (this.#life.forwards.some((one) => one.type === 'remote')) {
+      // The server answers in order: when it has opened or refused a connection through the marker, it has granted every
+      // remote forward that was asked for before. (If it had not, ssh would end.)
+      if (!(await answered(this.#life.marker.socket, this.#over.signal))) return false;
     }
     this.#stage = 'forward';
     return this.#allocatedAll();
-  }
-
-  /**
-   * The server answers in order: when a connection through the marker has been opened or refused, every remote forward
-   * that was asked for before it has been granted. (If one had not been, ssh would end.)
-   */
-  async #answer(): Promise<boolean> {
-    for (;;) {
-      const probe = connect({path: this.#life.marker.socket});
-      probe.unref().resume();
-      let refused = false;
-      probe.on('error', () => (refused = true));
-      const closed = await this.#until((resolve) => probe.once('close', resolve));
-      probe.destroy();
-      if (!closed || !refused) return closed;
-      // It is bound and does not listen yet.
-      const alarm = new Alarm();
-      await this.#until((resolve) => {
-        alarm.set(bindGap, resolve);
-      });
-      alarm.stop();
-    }
   }
 
   async #allocatedAll(): Promise<boolean> {
@@ -324,7 +293,7 @@ export class Session {
       notices: this.#notices,
       stderr: this.#stderr,
       stage: this.#stage,
-      uptime: this.#readyAt === undefined ? 0 : now() - this.#readyAt,
+      uptime: this.#readyAt === undefined ? 0 : Math.round(now() - this.#readyAt),
       forwards: this.#life.forwards,
       loopPort: loop?.port,
       ephemeralPorts: this.#options.ephemeralPorts,
@@ -337,30 +306,4 @@ export class Session {
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
   return forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0;
-}
-
-function planLife(options: SessionOptions, wayOut: string, wayBack: string): Life {
-  const {heartbeat, loopPort, forwards, unknownOptions} = options;
-  return {
-    forwards,
-    marker: {socket: wayOut, target: markerTarget(heartbeat, loopPort)},
-    loop: heartbeat && heartbeat.mode === 'forward-loop' ? {port: loopPort, socket: wayBack} : undefined,
-    keepAlive: heartbeat ? keepAlive(heartbeat) : undefined,
-    unknownOptions,
-  };
-}
-
-function markerTarget(heartbeat: HeartbeatSettings | false, loopPort: number): Address {
-  if (heartbeat && heartbeat.mode === 'forward-loop') return {host: '127.0.0.1', port: loopPort};
-  if (heartbeat && heartbeat.mode === 'echo-port') return {host: heartbeat.echoHost, port: heartbeat.echoPort};
-  // A directory: the server refuses it without touching its network.
-  return {path: '/'};
-}
-
-function keepAlive({mode, interval, timeout, maxMisses}: HeartbeatSettings): Life['keepAlive'] {
-  if (maxMisses === Infinity) return undefined;
-  if (mode === 'server-alive') return {interval: Number(seconds(interval)), countMax: maxMisses};
-  const bound = interval + timeout * maxMisses;
-  if (bound === Infinity) return undefined;
-  return {interval: Math.max(slowKeepAlive, Math.ceil(bound / 3_000)), countMax: 3};
 }

@@ -1,8 +1,8 @@
 import {randomBytes} from 'node:crypto';
 import {Alarm, now} from '../clock.js';
-import type {HeartbeatSettings} from '../options.js';
 import {beatLine} from './beat.js';
 import type {BeatChannel, ChannelListener} from './channel.js';
+import type {HeartbeatSettings} from './options.js';
 
 /** What a heartbeat tells. */
 export interface HeartbeatListener {
@@ -129,7 +129,7 @@ export class Heartbeat {
       return;
     }
     this.#misses++;
-    this.#listener.onMiss({misses: this.#misses, waited: now() - sentAt, reason: closed ? 'closed' : 'timeout'});
+    this.#listener.onMiss({misses: this.#misses, waited: Math.round(now() - sentAt), reason: closed ? 'closed' : 'timeout'});
     if (!this.#awaited) return;
     if (this.#misses >= this.#settings.maxMisses) {
       this.#awaited = undefined;

@@ -1,6 +1,6 @@
 import type {AutoSSHErrorCode, Outcome} from '../errors.js';
-import type {RestartSettings} from '../options.js';
 import {backoff} from './backoff.js';
+import type {RestartSettings} from './options.js';
 
 /** What has been so far. */
 export interface History {
@@ -87,7 +87,7 @@ function wait(
     const minTimeout = Math.min(settings.minTimeout * throttledWaits, settings.maxTimeout);
     return {delay: backoff(grown, {...settings, minTimeout}, random), grown: grown + 1};
   }
-  if (history.attempt === 1 && outcome.uptime > 0) return {delay: 0, grown};
+  if (history.attempt === 1 && outcome.stage === 'up') return {delay: 0, grown};
   const quick = history.everReady && cheap.includes(outcome.code) && now - history.outageSince < settings.quickFor;
   return {delay: backoff(quick ? 0 : grown, settings, random), grown: quick ? grown : grown + 1};
 }

@@ -1,19 +1,6 @@
 import type {Settings} from '../options.js';
-import {type Address, type Forward, forwardArguments} from './forward.js';
-
-/** What one life of ssh has of its own. */
-export interface Life {
-  /** The user's forwards, local ports filled in. */
-  readonly forwards: readonly Forward[];
-  /** A private socket that ssh binds after all other local forwards, and what it leads to on the server's side. */
-  readonly marker: {readonly socket: string; readonly target: Address};
-  /** The way back of a forward-loop: a port at the server that leads to a private socket on this side. */
-  readonly loop: {readonly port: number; readonly socket: string} | undefined;
-  /** ssh's own keep-alives, in seconds; `undefined`: as configured. */
-  readonly keepAlive: {readonly interval: number; readonly countMax: number} | undefined;
-  /** Options of {@link defence} that this ssh does not know. */
-  readonly unknownOptions: ReadonlySet<string>;
-}
+import {forwardArguments} from './forward.js';
+import {type Life, seconds} from './life.js';
 
 /**
  * What a user's ssh_config must not do to a supervised ssh. The first value that ssh sees wins, and the command line
@@ -78,11 +65,6 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     '--',
     settings.host,
   ];
-}
-
-/** Whole seconds, as ssh counts them; at least one, because 0 means never to it. */
-export function seconds(milliseconds: number): string {
-  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
 }
 
 /** Options that carry a secret by themselves have no place in ssh_config; a command line in one of these may. */

@@ -1,0 +1,33 @@
+/** Every default that is a plain value, in one list. Times are milliseconds. */
+export const defaults = {
+  forwards: [],
+  gateTime: 30_000,
+  connectTimeout: 15_000,
+  readyTimeout: 45_000,
+  killTimeout: 5_000,
+  maxLifetime: 0,
+  sshPath: 'ssh',
+  identityFile: [],
+  sshOptions: {},
+  extraArgs: [],
+  stdio: 'pipe',
+  heartbeat: {
+    mode: 'forward-loop',
+    interval: 10_000,
+    timeout: 15_000,
+    maxMisses: 2,
+    message: '',
+    echoHost: '127.0.0.1',
+    echoPort: 7,
+  },
+  restart: {
+    retries: Infinity,
+    factor: 2,
+    minTimeout: 500,
+    maxTimeout: 60_000,
+    randomize: true,
+    maxStarts: Infinity,
+    stableAfter: 10_000,
+    quickFor: 10_000,
+  },
+} as const;

@@ -1,0 +1,113 @@
+import {defined, fields, number, oneOf, operand, optional, record, unexpected} from '../checks.js';
+import {defaults} from '../defaults.js';
+import type {Forward} from '../ssh/forward.js';
+
+/** The heartbeat through the tunnel. */
+export interface HeartbeatOptions {
+  /**
+   * - `'forward-loop'`: data goes out through a local forward (`-L`) and must come back through a remote one (`-R`).
+   *   Both ends on this side are Unix sockets in a private folder.
+   * - `'echo-port'`: data goes through a local forward to an echo service on the server's side.
+   * - `'server-alive'`: ssh's own keep-alives (`ServerAliveInterval`, `ServerAliveCountMax`); a frozen ssh goes unseen.
+   *
+   * @default 'forward-loop'
+   */
+  readonly mode?: 'forward-loop' | 'echo-port' | 'server-alive';
+  /** Milliseconds from one beat to the next. With `'server-alive'` rounded up to whole seconds. 0: no heartbeat. @default 10000 */
+  readonly interval?: number | false;
+  /** Milliseconds from ready to the first beat after it. @default the interval */
+  readonly firstInterval?: number | false;
+  /** Milliseconds for one answer; 0: any time is good enough. @default 15000 */
+  readonly timeout?: number | false;
+  /** So many misses in a row, and ssh is replaced; 0: never, the misses are only told. @default 2 */
+  readonly maxMisses?: number | false;
+  /** Up to 64 bytes that each beat carries, for whoever reads along on the server. */
+  readonly message?: string;
+  /** forward-loop: the port listened on at the server, on its 127.0.0.1. @default a fresh one for every ssh */
+  readonly remotePort?: number;
+  /** echo-port: the echo service's host as seen from the server. @default '127.0.0.1' */
+  readonly echoHost?: string;
+  /** echo-port: its port. @default 7 */
+  readonly echoPort?: number;
+}
+
+/** {@link HeartbeatOptions}, checked and complete. */
+export interface HeartbeatSettings {
+  readonly mode: 'forward-loop' | 'echo-port' | 'server-alive';
+  readonly interval: number;
+  readonly firstInterval: number;
+  readonly timeout: number;
+  readonly maxMisses: number;
+  readonly message: string;
+  readonly remotePort: number | undefined;
+  readonly echoHost: string;
+  readonly echoPort: number;
+}
+
+const known = fields<HeartbeatOptions>({
+  mode: true,
+  interval: true,
+  firstInterval: true,
+  timeout: true,
+  maxMisses: true,
+  message: true,
+  remotePort: true,
+  echoHost: true,
+  echoPort: true,
+});
+
+/**
+ * Checks and completes the heartbeat's options; `false`: there is none.
+ *
+ * @throws TypeError that names the option and the value it has
+ */
+export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): HeartbeatSettings | false {
+  if (value === false) return false;
+  const given = defined(record('heartbeat', value, known));
+  const mode = oneOf('heartbeat.mode', given['mode'] ?? defaults.heartbeat.mode, [
+    'forward-loop',
+    'echo-port',
+    'server-alive',
+  ]);
+  for (const [name, owner] of [
+    ['remotePort', 'forward-loop'],
+    ['echoHost', 'echo-port'],
+    ['echoPort', 'echo-port'],
+  ] as const) {
+    if (name in given && mode !== owner)
+      throw new TypeError(
+        `Expected \`heartbeat.${name}\` to be absent with \`heartbeat.mode\` '${mode}': only '${owner}' has it`,
+      );
+  }
+  const message = given['message'] ?? defaults.heartbeat.message;
+  if (typeof message !== 'string' || Buffer.byteLength(message) > 64 || !/^[^\p{Cc}]*$/u.test(message)) {
+    throw unexpected('heartbeat.message', 'a string of at most 64 bytes without control characters', message);
+  }
+  const interval = number('heartbeat.interval', given['interval'] ?? defaults.heartbeat.interval, {off: true});
+  if (interval === 0) return false;
+  const remotePort = optional(given['remotePort'], (port) =>
+    number('heartbeat.remotePort', port, {min: 1, max: 65_535, integer: true}),
+  );
+  if (forwards.some((one) => one.type === 'remote' && 'port' in one.listen && one.listen.port === remotePort)) {
+    throw new TypeError(
+      `Expected \`heartbeat.remotePort\` to be a port of its own, but a remote forward listens on ${String(remotePort)} too`,
+    );
+  }
+  return Object.freeze({
+    mode,
+    interval,
+    firstInterval: number('heartbeat.firstInterval', given['firstInterval'] ?? interval, {off: true}),
+    timeout: number('heartbeat.timeout', given['timeout'] ?? defaults.heartbeat.timeout, {off: true}) || Infinity,
+    maxMisses:
+      number('heartbeat.maxMisses', given['maxMisses'] ?? defaults.heartbeat.maxMisses, {integer: true, off: true}) ||
+      Infinity,
+    message,
+    remotePort,
+    echoHost: operand('heartbeat.echoHost', given['echoHost'] ?? defaults.heartbeat.echoHost),
+    echoPort: number('heartbeat.echoPort', given['echoPort'] ?? defaults.heartbeat.echoPort, {
+      min: 1,
+      max: 65_535,
+      integer: true,
+    }),
+  });
+}

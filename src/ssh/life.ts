@@ -1,0 +1,62 @@
+import type {HeartbeatSettings} from '../heartbeat/options.js';
+import type {Address, Forward} from './forward.js';
+
+/** What one life of ssh has of its own. */
+export interface Life {
+  /** The user's forwards, local ports filled in. */
+  readonly forwards: readonly Forward[];
+  /** A private socket that ssh binds after all other local forwards, and what it leads to on the server's side. */
+  readonly marker: {readonly socket: string; readonly target: Address};
+  /** The way back of a forward-loop: a port at the server that leads to a private socket on this side. */
+  readonly loop: {readonly port: number; readonly socket: string} | undefined;
+  /** ssh's own keep-alives, in seconds; `undefined`: as configured. */
+  readonly keepAlive: {readonly interval: number; readonly countMax: number} | undefined;
+  /** Options of {@link defence} that this ssh does not know. */
+  readonly unknownOptions: ReadonlySet<string>;
+}
+
+/** ssh's own keep-alives beside a heartbeat: only the second net, so not before this many seconds. */
+const slowKeepAlive = 15;
+
+/** What a life is planned from. */
+export interface LifeOptions {
+  /** The user's forwards, local ports filled in. */
+  readonly forwards: readonly Forward[];
+  readonly heartbeat: HeartbeatSettings | false;
+  /** The port of a forward-loop at the server. */
+  readonly loopPort: number;
+  /** Our own options that this ssh does not know. */
+  readonly unknownOptions: ReadonlySet<string>;
+}
+
+/** Plans a life whose private sockets are `wayOut` and, for a forward-loop, `wayBack`. */
+export function planLife(options: LifeOptions, wayOut: string, wayBack: string): Life {
+  const {heartbeat, loopPort, forwards, unknownOptions} = options;
+  return {
+    forwards,
+    marker: {socket: wayOut, target: markerTarget(heartbeat, loopPort)},
+    loop: heartbeat && heartbeat.mode === 'forward-loop' ? {port: loopPort, socket: wayBack} : undefined,
+    keepAlive: heartbeat ? keepAlive(heartbeat) : undefined,
+    unknownOptions,
+  };
+}
+
+function markerTarget(heartbeat: HeartbeatSettings | false, loopPort: number): Address {
+  if (heartbeat && heartbeat.mode === 'forward-loop') return {host: '127.0.0.1', port: loopPort};
+  if (heartbeat && heartbeat.mode === 'echo-port') return {host: heartbeat.echoHost, port: heartbeat.echoPort};
+  // A directory: the server refuses it without touching its network.
+  return {path: '/'};
+}
+
+function keepAlive({mode, interval, timeout, maxMisses}: HeartbeatSettings): Life['keepAlive'] {
+  if (maxMisses === Infinity) return undefined;
+  if (mode === 'server-alive') return {interval: Number(seconds(interval)), countMax: maxMisses};
+  const bound = interval + timeout * maxMisses;
+  if (bound === Infinity) return undefined;
+  return {interval: Math.max(slowKeepAlive, Math.ceil(bound / 3_000)), countMax: 3};
+}
+
+/** Whole seconds, as ssh counts them; at least one, because 0 means never to it. */
+export function seconds(milliseconds: number): string {
+  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
+}

@@ -1,0 +1,45 @@
+import type {AutoSSHError} from './errors.js';
+
+interface Waiter {
+  readonly resolve: () => void;
+  readonly reject: (error: AutoSSHError) => void;
+}
+
+/** The promises that wait for the next connect. */
+export class WaitingList {
+  readonly #waiters = new Set<Waiter>();
+
+  /** Joins the list, and leaves it when the signal is aborted. */
+  async join(signal?: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiters.delete(waiter);
+        signal?.removeEventListener('abort', onAbort);
+      };
+      const onAbort = (): void => {
+        leave();
+        reject(signal?.reason as Error);
+      };
+      const waiter: Waiter = {
+        resolve: () => {
+          leave();
+          resolve();
+        },
+        reject: (error) => {
+          leave();
+          reject(error);
+        },
+      };
+      this.#waiters.add(waiter);
+      signal?.addEventListener('abort', onAbort, {once: true});
+    });
+  }
+
+  resolveAll(): void {
+    for (const {resolve} of [...this.#waiters]) resolve();
+  }
+
+  rejectAll(error: AutoSSHError): void {
+    for (const {reject} of [...this.#waiters]) reject(error);
+  }
+}

@@ -3,7 +3,6 @@ import {describe, expect, test} from 'vitest';
 import {LineSplitter, readNotice} from '../src/ssh/notice.js';
 import type {Notice} from '../src/ssh/notice.js';
 
-const key = {path: undefined, mode: undefined};
 const changed = {
   kind: 'host-key-changed',
   host: undefined,
@@ -16,6 +15,44 @@ const bad = {kind: 'bad-option', option: undefined, file: undefined, line: undef
 
 /** As OpenSSH 9.2 printed them, with LogLevel VERBOSE where no `debug1` stands first. */
 const printed: [line: string, notice: Notice | undefined][] = [
+  [
+    'no newline at the end of the banner\\007Authenticated to 127.0.0.1 ([127.0.0.1]:54781) using "publickey".',
+    {kind: 'authenticated', host: '127.0.0.1', address: '127.0.0.1', port: 54781, method: 'publickey'},
+  ],
+  [
+    'KnownHostsCommand-ORDER /bin/false failed, status 1',
+    {...bad, option: 'knownhostscommand', reason: '/bin/false failed, status 1'},
+  ],
+  ['KnownHostsCommand failed', {...bad, option: 'knownhostscommand', reason: 'failed'}],
+  [
+    'Could not stat KnownHostsCommand-HOSTNAME "/nonexistent/x": No such file or directory',
+    {kind: 'ignored-option', option: 'knownhostscommand', file: undefined, line: undefined},
+  ],
+  [
+    'identity_sign: private key /home/me/mix contents do not match public',
+    {kind: 'key-unreadable', path: '/home/me/mix', reason: 'contents do not match public'},
+  ],
+  [
+    'sign_and_send_pubkey: signing failed for ED25519 "/home/me/id.pub" from agent: agent refused operation',
+    {kind: 'agent-problem', reason: 'agent refused operation'},
+  ],
+  [
+    'debug1: get_agent_identities: ssh_get_authentication_socket: No such file or directory',
+    {kind: 'agent-problem', reason: 'No such file or directory'},
+  ],
+  ['stdio forwarding failed', {kind: 'proxy-failed', reason: 'stdio forwarding failed'}],
+  ['No user exists for uid 54321', {kind: 'no-user', uid: 54321}],
+  [
+    'ssh: error while loading shared libraries: libselinux.so.1: cannot open shared object file: Error 24',
+    {
+      kind: 'out-of-resources',
+      reason: 'ssh: error while loading shared libraries: libselinux.so.1: cannot open shared object file: Error 24',
+    },
+  ],
+  [
+    'Connection closed by 127.0.0.1 port 41369',
+    {kind: 'closed-early', reason: 'Connection closed by 127.0.0.1', beforeBanner: false},
+  ],
   [
     'debug1: Connecting to 127.0.0.1 [127.0.0.1] port 34385.',
     {kind: 'connecting', host: '127.0.0.1', address: '127.0.0.1', port: 34385},
@@ -52,7 +89,7 @@ const printed: [line: string, notice: Notice | undefined][] = [
     'Load key "/home/me/garbage": error in libcrypto',
     {kind: 'key-unreadable', path: '/home/me/garbage', reason: 'error in libcrypto'},
   ],
-  ['@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @', {kind: 'key-permissions', ...key}],
+  ['@         WARNING: UNPROTECTED PRIVATE KEY FILE!          @', undefined],
   [
     "Permissions 0644 for '/home/me/open' are too open.",
     {kind: 'key-permissions', path: '/home/me/open', mode: '0644'},
@@ -64,7 +101,7 @@ const printed: [line: string, notice: Notice | undefined][] = [
     {kind: 'host-key-unknown', host: '[127.0.0.1]:35787', keyType: 'ED25519'},
   ],
   ['Host key verification failed.', {kind: 'host-key-unknown', host: undefined, keyType: undefined}],
-  ['@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @', changed],
+  ['@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @', undefined],
   [
     'Offending ED25519 key in /home/me/.ssh/known_hosts:1',
     {...changed, keyType: 'ED25519', file: '/home/me/.ssh/known_hosts', line: 1},
@@ -78,10 +115,7 @@ const printed: [line: string, notice: Notice | undefined][] = [
     'Host key ED25519 SHA256:yr2rrasr1GdCWu1P1IkNfWbKFVBxFNvAAOE4lZY4bL4 revoked by file /home/me/revoked',
     {kind: 'host-key-revoked', keyType: 'ED25519', file: '/home/me/revoked'},
   ],
-  [
-    '@       WARNING: REVOKED HOST KEY DETECTED!               @',
-    {kind: 'host-key-revoked', keyType: undefined, file: undefined},
-  ],
+  ['@       WARNING: REVOKED HOST KEY DETECTED!               @', undefined],
   [
     'The ED25519 host key for [127.0.0.1]:35787 is marked as revoked.',
     {kind: 'host-key-revoked', keyType: 'ED25519', file: undefined},
@@ -345,7 +379,6 @@ const known: [line: string, notice: Notice | undefined][] = [
     'debug1: get_agent_identities: ssh_get_authentication_socket: Connection refused',
     {kind: 'agent-problem', reason: 'Connection refused'},
   ],
-  ['KnownHostsCommand failed', {...bad, option: 'knownhostscommand', reason: 'the command failed'}],
   [
     'ssh: Could not resolve hostname db.example: Temporary failure in name resolution',
     {kind: 'resolve-failed', host: 'db.example', reason: 'Temporary failure in name resolution', temporary: true},
@@ -420,7 +453,6 @@ const known: [line: string, notice: Notice | undefined][] = [
     {kind: 'lost-connection', reason: 'Connection corrupted'},
   ],
   ['Write failed: Broken pipe', {kind: 'lost-connection', reason: 'Broken pipe'}],
-  ['stdio forwarding failed', {kind: 'proxy-failed', reason: 'stdio forwarding failed'}],
   ['sh: nc: not found', {kind: 'proxy-failed', reason: 'nc: not found'}],
   ['No user exists for uid 1001', {kind: 'no-user', uid: 1001}],
   [

@@ -70,7 +70,7 @@ export type Notice =
       readonly line: number | undefined;
       readonly reason: string;
     }
-  /** An option this build of ssh knows but cannot do: said, and left out. */
+  /** An option this build of ssh knows but cannot do, or a KnownHostsCommand that is not there: said, and left out. */
   | {
       readonly kind: 'ignored-option';
       readonly option: string;
@@ -263,9 +263,10 @@ const rows: readonly Row[] = [
     (listen) => ({kind: 'unknown-forward', listen}),
   ],
 
-  // sshconnect2.c, ssh_userauth2; VERBOSE. Without the method up to 8.6.
+  // sshconnect2.c, ssh_userauth2; VERBOSE. Without the method up to 8.6. Not at the start of a line where the server's login banner did not
+  // end with one, and so is the next.
   [
-    /^Authenticated to (\S+) \((?:\[([^\]]*)\]:(\d+)|via proxy)\)(?: using "([^"]*)")?\.$/,
+    /Authenticated to (\S+) \((?:\[([^\]]*)\]:(\d+)|via proxy)\)(?: using "([^"]*)")?\.$/,
     (host, address, port, method) => ({
       kind: 'authenticated',
       host,
@@ -287,7 +288,7 @@ const rows: readonly Row[] = [
 
   // sshconnect2.c, userauth; FATAL
   [
-    /^[^@\s]*@\S*: Permission denied \(([^()]*)\)\.$/,
+    /@[^@\s]*: Permission denied \(([^()]*)\)\.$/,
     (methods) => ({kind: 'auth-failed', reason: 'Permission denied', methods: methods.split(',').filter(Boolean)}),
   ],
   // sshconnect2.c, ssh_userauth2; FATAL. The second as older servers and clients have it.
@@ -311,10 +312,6 @@ const rows: readonly Row[] = [
         : {kind: 'key-unreadable', path, reason},
   ],
   [/^Permissions (0\d+) for '(.*)' are too open\.$/, (mode, path) => ({kind: 'key-permissions', path, mode})],
-  [
-    /^@ +WARNING: UNPROTECTED PRIVATE KEY FILE! +@$/,
-    () => ({kind: 'key-permissions', path: undefined, mode: undefined}),
-  ],
   // ssh.c, main (to stderr at every level); sshconnect2.c, load_identity_file; INFO. ssh.c, check_load; ERROR
   [/^Warning: Identity file (.+?) not accessible: (.*)\.$/, (path, reason) => ({kind: 'key-unreadable', path, reason})],
   [/^no such identity: (.+): (.*)$/, (path, reason) => ({kind: 'key-unreadable', path, reason})],
@@ -341,20 +338,15 @@ const rows: readonly Row[] = [
     (reason) => ({kind: 'agent-problem', reason}),
   ],
 
-  // sshconnect.c, check_host_key; ERROR
+  // sshconnect.c, check_host_key; ERROR. The boxes of @ that stand before some of these say less than the lines after them.
   [
     /^No (\S+) host key is known for (\S+) and you have requested strict checking\.$/,
     (keyType, host) => ({kind: 'host-key-unknown', host, keyType}),
   ],
-  [/^@ +WARNING: (?:REMOTE HOST IDENTIFICATION HAS CHANGED|POSSIBLE DNS SPOOFING DETECTED)! +@$/, () => changedKey({})],
   [/^Offending (\S+) key in (.+):(\d+)$/, (keyType, file, line) => changedKey({keyType, file, line})],
   [/^Offending key for IP in (.+):(\d+)$/, (file, line) => changedKey({file, line})],
   [/^Host key for (\S+) has changed and you have requested strict checking\.$/, (host) => changedKey({host})],
   [/^Error: forwarding disabled due to host key check failure$/, () => changedKey({})],
-  [
-    /^@ +WARNING: REVOKED HOST KEY DETECTED! +@$/,
-    () => ({kind: 'host-key-revoked', keyType: undefined, file: undefined}),
-  ],
   [
     /^(?:The )?(\S+) host key for \S+ (?:is marked as|was) revoked/,
     (keyType) => ({kind: 'host-key-revoked', keyType, file: undefined}),
@@ -368,8 +360,13 @@ const rows: readonly Row[] = [
     /^Warning: Permanently added '([^']*)' \(([^)]*)\) to the list of known hosts\.$/,
     (host, keyType) => ({kind: 'host-key-added', host, keyType}),
   ],
-  // sshconnect.c, load_hostkeys_command; FATAL
-  [/^KnownHostsCommand failed$/, () => badOption('the command failed', 'knownhostscommand')],
+  // sshconnect.c, load_hostkeys_command; misc.c, subprocess; ERROR. One that cannot be run at all is passed over, and ssh goes on without.
+  [/^KnownHostsCommand-[A-Z]+ (.* failed, .*)$/, (reason) => badOption(reason, 'knownhostscommand')],
+  [/^KnownHostsCommand (failed)$/, (reason) => badOption(reason, 'knownhostscommand')],
+  [
+    /^Could not stat KnownHostsCommand-[A-Z]+ (.*)$/,
+    () => ({kind: 'ignored-option', option: 'knownhostscommand', file: undefined, line: undefined}),
+  ],
 
   // ssh.c, resolve_host, resolve_canonicalize; ERROR, FATAL. The program's own name stands first.
   [
@@ -543,7 +540,11 @@ const rows: readonly Row[] = [
   [/^(stdio forwarding failed)$/, (reason) => ({kind: 'proxy-failed', reason})],
   // ssh.c, main; INFO
   [/^No user exists for uid (\d+)$/, (uid) => ({kind: 'no-user', uid: Number(uid)})],
-  // strerror(3) of EMFILE, ENFILE, EAGAIN, ENOMEM and ENOBUFS, whatever it was that failed
+  // strerror(3) of EMFILE, ENFILE, EAGAIN, ENOMEM and ENOBUFS, whatever it was that failed; the number where ssh did not even load
+  [
+    /^(\S+: error while loading shared libraries: .*Error (?:11|12|23|24|105))$/,
+    (reason) => ({kind: 'out-of-resources', reason}),
+  ],
   [
     /^(.*: (?:Too many open files(?: in system)?|No file descriptors available|Resource temporarily unavailable|Cannot allocate memory|Out of memory|No buffer space available))$/,
     (reason) => ({kind: 'out-of-resources', reason}),

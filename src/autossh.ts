@@ -2,7 +2,7 @@ import {EventEmitter} from 'eventemitter3';
 import {Alarm, now} from './clock.js';
 import {AutoSSHError, type Outcome} from './errors.js';
 import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
-import {type Log, log} from './log.js';
+import {log} from './log.js';
 import {type AutoSSHOptions, type Settings, resolveOptions} from './options.js';
 import {Series} from './series.js';
 import type {Ready, Session} from './session.js';
@@ -37,7 +37,10 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   readonly #waiting = new WaitingList();
   readonly #halt = new AbortController();
   readonly #lifetime = new Alarm();
-  readonly #log: Log;
+  readonly #number = ++tunnels;
+  readonly #log = log('state', this.#number);
+  readonly #logSSH = log('ssh', this.#number);
+  readonly #logHeartbeat = log('heartbeat', this.#number);
   readonly #onAbort = (): void => {
     this.#end('aborted');
   };
@@ -57,7 +60,6 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   constructor(options: AutoSSHOptions) {
     super();
     this.#settings = resolveOptions(options, process.env);
-    this.#log = log('state', ++tunnels);
     this.#series = this.#makeSeries();
   }
 
@@ -83,10 +85,18 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     return this.#forwards;
   }
 
-  /** One of {@link forwards}, by name or index; without an argument the first. */
-  forward(nameOrIndex: string | number = 0): Forward | undefined {
-    if (typeof nameOrIndex === 'number') return this.#forwards[nameOrIndex];
-    return this.#forwards.find((one) => one.name === nameOrIndex);
+  /**
+   * One of {@link forwards}, by name or index; without an argument the first.
+   *
+   * @throws RangeError if there is none, as before the tunnel was ready for the first time
+   */
+  forward(nameOrIndex: string | number = 0): Forward {
+    const found = this.#forwards.find((one, index) => one.name === nameOrIndex || index === nameOrIndex);
+    if (found) return found;
+    const bound = this.#forwards.map(({name}) => `'${name}'`).join(', ') || 'none';
+    throw new RangeError(
+      `There is no forward ${typeof nameOrIndex === 'number' ? String(nameOrIndex) : `'${nameOrIndex}'`}; bound are: ${bound}`,
+    );
   }
 
   /** Figures, as plain JSON. */
@@ -202,6 +212,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
           this.#tell('warning', concession);
         },
         onLine: (line) => {
+          this.#logSSH('%s', line);
           this.#tell('stderr', {line});
         },
         onNotice: (notice) => {
@@ -215,6 +226,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
         },
         onMiss: ({misses, waited, reason}) => {
           this.#statistics.missed++;
+          this.#logHeartbeat('missed %d, waited %d ms (%s)', misses, waited, reason);
           const {heartbeat} = this.#settings;
           this.#tell('heartbeat-miss', {misses, maxMisses: heartbeat ? heartbeat.maxMisses : 0, waited, reason});
         },
@@ -226,6 +238,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   #spawned({pid, command}: Session, starts: number): void {
     this.#statistics.starts = starts;
     this.#enter({type: 'spawn', starts});
+    this.#logSSH('start %d, pid %d: %s', starts, pid ?? 0, command);
     if (pid !== undefined) this.#tell('start', {starts, pid, command});
   }
 
@@ -246,6 +259,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   #answered(rtt: number): void {
     this.#statistics.answer(rtt);
+    this.#logHeartbeat('beat %d after %d ms', this.#statistics.answered, rtt);
     this.#tell('heartbeat', {rtt, beats: this.#statistics.answered});
   }
 

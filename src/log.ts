@@ -4,7 +4,7 @@ import createDebug from 'debug';
 export type Log = (format: string, ...values: unknown[]) => void;
 
 /** The rooms that log: `DEBUG=autossh:*` shows them all on stderr. */
-export type LogRoom = 'state' | 'ssh' | 'heartbeat' | 'restart';
+export type LogRoom = 'state' | 'ssh' | 'heartbeat';
 
 const rooms = new Map<LogRoom, createDebug.Debugger>();
 

@@ -60,6 +60,16 @@ const graceOfTheDead = 250;
 /** So many lines of stderr, and so many notices, are kept for the outcome. */
 const kept = 32;
 
+/** What ssh says of the time after a login. */
+const afterLogin = new Set<Notice['kind']>([
+  'remote-bind-failed',
+  'remote-allocated',
+  'channel-open-failed',
+  'server-alive-timeout',
+  'lost-connection',
+  'disconnected',
+]);
+
 /** One life: ssh, its readiness and its heartbeat, from spawn to outcome. It knows nothing of restarts. */
 export class Session {
   /** `undefined`: ssh could not be started. */
@@ -81,7 +91,7 @@ export class Session {
   readonly #deadline = new Alarm();
   readonly #heartbeat: Heartbeat | undefined;
   readonly #spawnedAt = now();
-  readonly #notices: Notice[] = [];
+  #notices: Notice[] = [];
   readonly #stderr: string[] = [];
   readonly #allocated: number[] = [];
   #onAllocated: (() => void) | undefined;
@@ -179,6 +189,8 @@ export class Session {
   async #proveForwards(): Promise<boolean> {
     // ssh binds in order and after the login: when the marker is there, so is every local forward before it.
     if (!(await appeared(this.#life.marker.socket, this.#over.signal))) return false;
+    // Whatever was said before, in a server's banner too, is not why a logged-in ssh will end.
+    this.#notices = this.#notices.filter(({kind}) => afterLogin.has(kind));
     this.#stage = 'forward';
     if (this.#heartbeat) {
       this.#stage = 'heartbeat';
@@ -232,7 +244,9 @@ export class Session {
       return false;
     }
     this.#heartbeat?.close();
-    this.#listener.onDegrade('the server does not allow the forwards that the heartbeat needs');
+    this.#listener.onDegrade(
+      `the server lets no beat through (${prohibited?.kind === 'channel-open-failed' ? prohibited.detail : 'its connections are closed'})`,
+    );
     return true;
   }
 

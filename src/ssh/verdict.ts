@@ -48,10 +48,24 @@ const ranks: readonly (readonly Notice['kind'][])[] = [
 function causeAmong(notices: readonly Notice[]): Notice | undefined {
   for (const kinds of ranks) {
     const found = notices.find((one) => kinds.includes(one.kind));
+    if (found?.kind === 'host-key-changed') return mergeHostKey(found, notices);
     if (found) return found;
   }
   return undefined;
 }
+
+/** ssh tells it in several lines: the first names the file, a later one the host. */
+function mergeHostKey(first: HostKeyChanged, notices: readonly Notice[]): HostKeyChanged {
+  const all = notices.filter((one) => one.kind === 'host-key-changed');
+  return {
+    ...first,
+    host: all.find(({host}) => host !== undefined)?.host,
+    file: all.find(({file}) => file !== undefined)?.file,
+    line: all.find(({line}) => line !== undefined)?.line,
+  };
+}
+
+type HostKeyChanged = Extract<Notice, {kind: 'host-key-changed'}>;
 
 /** What a notice means for a tunnel; `undefined` where the exit alone says as much. */
 function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
@@ -210,7 +224,7 @@ function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {fo
     code: 'ERR_AUTOSSH_FORWARD',
     message: `The server could not or may not listen on ${listen}`,
     forward: {side: 'remote', listen, ...(own && {name: own.name})},
-    hint: `Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen or GatewayPorts forbid it.${foreign}`,
+    hint: `Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen (which has to name the address as it is given here) or GatewayPorts forbid it.${foreign}`,
   };
 }
 

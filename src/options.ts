@@ -1,4 +1,17 @@
-import {defined, fields, number, oneOf, operand, optional, record, text, texts, unexpected} from './checks.js';
+import {inspect} from 'node:util';
+import {
+  defined,
+  fields,
+  isRecord,
+  number,
+  oneOf,
+  operand,
+  optional,
+  record,
+  text,
+  texts,
+  unexpected,
+} from './checks.js';
 import {defaults} from './defaults.js';
 import {type HeartbeatOptions, type HeartbeatSettings, resolveHeartbeat} from './heartbeat/options.js';
 import {type RestartOptions, type RestartSettings, resolveRestart} from './restart/options.js';
@@ -112,12 +125,19 @@ const optionFields = fields<AutoSSHOptions>({
  * @throws TypeError that names the option and the value it has
  */
 export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.ProcessEnv): Settings {
-  const given = defined(record('', options, optionFields));
-  const raw = given['sshArguments'] === undefined ? undefined : rawArguments(given);
+  const own = defined(record('', options, optionFields));
+  const raw = own['sshArguments'] === undefined ? undefined : rawArguments(own);
+  const given: Readonly<Record<string, unknown>> = {
+    ...defaults,
+    heartbeat: raw === undefined && {},
+    restart: {},
+    sshPath: pathFrom(environment) ?? defaults.sshPath,
+    ...own,
+  };
   const time = (name: 'gateTime' | 'connectTimeout' | 'readyTimeout' | 'killTimeout' | 'maxLifetime'): number =>
-    number(name, given[name] ?? defaults[name], {off: true});
-  const stdio = oneOf('stdio', given['stdio'] ?? defaults.stdio, ['pipe', 'inherit']);
-  const forwards = resolveForwards(given['forwards'] ?? defaults.forwards);
+    number(name, given[name], {off: true});
+  const stdio = oneOf('stdio', given['stdio'], ['pipe', 'inherit']);
+  const forwards = resolveForwards(given['forwards']);
   if (
     stdio === 'inherit' &&
     forwards.some((one) => one.type === 'remote' && 'port' in one.listen && one.listen.port === 0)
@@ -127,22 +147,22 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
     );
   }
   return Object.freeze({
-    host: raw === undefined ? operand('host', given['host']) : '',
+    host: raw === undefined ? destination(given['host']) : '',
     port: optional(given['port'], (value) => number('port', value, {min: 1, max: 65_535, integer: true})),
     username: optional(given['username'], (value) => operand('username', value)),
     forwards,
-    heartbeat: resolveHeartbeat(given['heartbeat'] ?? (raw === undefined ? defaults.heartbeat : false), forwards),
+    heartbeat: resolveHeartbeat(given['heartbeat'], forwards),
     gateTime: time('gateTime'),
-    restart: resolveRestart(given['restart'] ?? {}),
+    restart: resolveRestart(given['restart']),
     connectTimeout: time('connectTimeout'),
     readyTimeout: time('readyTimeout') || Infinity,
     killTimeout: time('killTimeout'),
     maxLifetime: time('maxLifetime') || Infinity,
-    sshPath: text('sshPath', given['sshPath'] ?? pathFrom(environment) ?? defaults.sshPath),
+    sshPath: text('sshPath', given['sshPath']),
     configFile: optional(given['configFile'], (value) => text('configFile', value)),
-    identityFiles: texts('identityFile', given['identityFile'] ?? defaults.identityFile),
-    sshOptions: resolveSSHOptions(given['sshOptions'] ?? defaults.sshOptions),
-    extraArgs: list('extraArgs', given['extraArgs'] ?? defaults.extraArgs),
+    identityFiles: texts('identityFile', given['identityFile']),
+    sshOptions: resolveSSHOptions(given['sshOptions']),
+    extraArgs: list('extraArgs', given['extraArgs']),
     env: optional(given['env'], resolveEnvironment),
     cwd: optional(given['cwd'], (value) => text('cwd', value)),
     sshArguments: raw,
@@ -152,6 +172,14 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
       throw unexpected('signal', 'an AbortSignal', value);
     }),
   });
+}
+
+/** Where ssh connects to. From its two parts ssh makes up the command line of a ProxyCommand. */
+function destination(value: unknown): string {
+  const given = operand('host', value);
+  if (/^(?:ssh:\/\/)?-|@-/.test(given))
+    throw unexpected('host', "a destination whose user and host do not start with '-'", value);
+  return given;
 }
 
 function list(option: string, value: unknown): readonly string[] {
@@ -201,31 +229,45 @@ function resolveForwards(value: unknown): readonly Forward[] {
 }
 
 function resolveSSHOptions(value: unknown): Settings['sshOptions'] {
-  if (typeof value !== 'object' || value === null || Array.isArray(value))
-    throw unexpected('sshOptions', 'an object', value);
+  if (!isRecord(value)) throw unexpected('sshOptions', 'an object', value);
   return Object.freeze(
     Object.entries(value).flatMap(([name, one]: [string, unknown]) => {
       const path = `sshOptions.${name}`;
-      if (!/^[A-Za-z][A-Za-z0-9]*$/.test(name))
-        throw new TypeError(`Expected \`sshOptions\` to have names as in ssh_config(5), got \`'${name}'\``);
-      if (typeof one === 'boolean') return [[name, one ? 'yes' : 'no'] as const];
-      if (typeof one === 'number') return [[name, String(number(path, one, {min: -Infinity}))] as const];
-      if (typeof one !== 'string' && !Array.isArray(one))
-        throw unexpected(path, 'a string, a number, a boolean or an array of strings', one);
-      return texts(path, one).map((entry) => [name, entry] as const);
+      if (!/^[A-Za-z][A-Za-z0-9]*$/.test(name)) throw misnamed('sshOptions', name, 'as in ssh_config(5)');
+      return sshOptionValues(path, one).map((entry) => Object.freeze([name, entry] as const));
     }),
   );
 }
 
+function sshOptionValues(path: string, value: unknown): readonly string[] {
+  if (typeof value === 'boolean') return [value ? 'yes' : 'no'];
+  if (typeof value === 'number' && Number.isFinite(value)) return [String(value)];
+  if (typeof value === 'string' || Array.isArray(value)) return texts(path, value);
+  throw unexpected(path, 'a string, a finite number, a boolean or an array of strings', value);
+}
+
+/** Values stay out of these messages: secrets live in environments. */
 function resolveEnvironment(value: unknown): NodeJS.ProcessEnv {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw unexpected('env', 'an object', value);
+  if (!isRecord(value)) throw new TypeError(`Expected \`env\` to be an object of strings, got ${kind(value)}`);
   for (const [name, one] of Object.entries(value)) {
-    // The value stays out of the message: secrets live in environments.
+    if (name === '' || /[\0=]/.test(name)) {
+      throw misnamed('env', name.replace(/=.*/s, '=…'), "one without NUL and '='");
+    }
     if (one !== undefined && (typeof one !== 'string' || one.includes('\0'))) {
-      throw new TypeError(`Expected \`env.${name}\` to be a string without NUL, got another ${typeof one}`);
+      const found = typeof one === 'string' ? 'a string with one' : kind(one);
+      throw new TypeError(`Expected \`env.${name}\` to be a string without NUL, got ${found}`);
     }
   }
-  return Object.freeze({...value});
+  return Object.freeze({...(value as NodeJS.ProcessEnv)});
+}
+
+function kind(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
+}
+
+function misnamed(option: string, name: string, wanted: string): TypeError {
+  return new TypeError(`Expected the name \`${inspect(name)}\` in \`${option}\` to be ${wanted}`);
 }
 
 function pathFrom({AUTOSSH_PATH: path}: NodeJS.ProcessEnv): string | undefined {

@@ -1,6 +1,6 @@
-import {defined, fields, number, oneOf, operand, optional, record, unexpected} from '../checks.js';
+import {defined, fields, number, oneOf, optional, record, unexpected} from '../checks.js';
 import {defaults} from '../defaults.js';
-import type {Forward} from '../ssh/forward.js';
+import {type Forward, targetHost} from '../ssh/forward.js';
 
 /** The heartbeat through the tunnel. */
 export interface HeartbeatOptions {
@@ -63,27 +63,24 @@ const known = fields<HeartbeatOptions>({
  */
 export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): HeartbeatSettings | false {
   if (value === false) return false;
-  const given = defined(record('heartbeat', value, known));
-  const mode = oneOf('heartbeat.mode', given['mode'] ?? defaults.heartbeat.mode, [
-    'forward-loop',
-    'echo-port',
-    'server-alive',
-  ]);
+  const own = defined(record('heartbeat', value, known));
+  const given: Readonly<Record<string, unknown>> = {...defaults.heartbeat, ...own};
+  const mode = oneOf('heartbeat.mode', given['mode'], ['forward-loop', 'echo-port', 'server-alive']);
   for (const [name, owner] of [
     ['remotePort', 'forward-loop'],
     ['echoHost', 'echo-port'],
     ['echoPort', 'echo-port'],
   ] as const) {
-    if (name in given && mode !== owner)
+    if (name in own && mode !== owner)
       throw new TypeError(
         `Expected \`heartbeat.${name}\` to be absent with \`heartbeat.mode\` '${mode}': only '${owner}' has it`,
       );
   }
-  const message = given['message'] ?? defaults.heartbeat.message;
+  const {message} = given;
   if (typeof message !== 'string' || Buffer.byteLength(message) > 64 || !/^[^\p{Cc}]*$/u.test(message)) {
     throw unexpected('heartbeat.message', 'a string of at most 64 bytes without control characters', message);
   }
-  const interval = number('heartbeat.interval', given['interval'] ?? defaults.heartbeat.interval, {off: true});
+  const interval = number('heartbeat.interval', given['interval'], {off: true});
   if (interval === 0) return false;
   const remotePort = optional(given['remotePort'], (port) =>
     number('heartbeat.remotePort', port, {min: 1, max: 65_535, integer: true}),
@@ -96,15 +93,15 @@ export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): 
   return Object.freeze({
     mode,
     interval,
-    firstInterval: number('heartbeat.firstInterval', given['firstInterval'] ?? interval, {off: true}),
-    timeout: number('heartbeat.timeout', given['timeout'] ?? defaults.heartbeat.timeout, {off: true}) || Infinity,
-    maxMisses:
-      number('heartbeat.maxMisses', given['maxMisses'] ?? defaults.heartbeat.maxMisses, {integer: true, off: true}) ||
-      Infinity,
+    firstInterval: number('heartbeat.firstInterval', 'firstInterval' in own ? own['firstInterval'] : interval, {
+      off: true,
+    }),
+    timeout: number('heartbeat.timeout', given['timeout'], {off: true}) || Infinity,
+    maxMisses: number('heartbeat.maxMisses', given['maxMisses'], {integer: true, off: true}) || Infinity,
     message,
     remotePort,
-    echoHost: operand('heartbeat.echoHost', given['echoHost'] ?? defaults.heartbeat.echoHost),
-    echoPort: number('heartbeat.echoPort', given['echoPort'] ?? defaults.heartbeat.echoPort, {
+    echoHost: targetHost('`heartbeat.echoHost`', given['echoHost']),
+    echoPort: number('heartbeat.echoPort', given['echoPort'], {
       min: 1,
       max: 65_535,
       integer: true,

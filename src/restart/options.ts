@@ -63,16 +63,16 @@ const known = fields<RestartOptions>({
  * @throws TypeError that names the option and the value it has
  */
 export function resolveRestart(value: unknown): RestartSettings {
-  const given = defined(record('restart', value, known));
+  const own = defined(record('restart', value, known));
   const {restart} = defaults;
+  const given: Readonly<Record<string, unknown>> = {...restart, ...own};
   const field = (
     name: keyof typeof restart & keyof RestartOptions,
     bounds: Parameters<typeof number>[2] = {},
-  ): number => number(`restart.${name}`, given[name] ?? restart[name], bounds);
+  ): number => number(`restart.${name}`, given[name], bounds);
   const minTimeout = field('minTimeout', {max: 2 ** 31 - 1, off: true});
-  const maxTimeout = number('restart.maxTimeout', given['maxTimeout'] ?? Math.max(restart.maxTimeout, minTimeout), {
-    max: 2 ** 31 - 1,
-  });
+  const longest = 'maxTimeout' in own ? own['maxTimeout'] : Math.max(restart.maxTimeout, minTimeout);
+  const maxTimeout = number('restart.maxTimeout', longest, {max: 2 ** 31 - 1});
   if (maxTimeout < minTimeout) {
     throw unexpected(
       'restart.maxTimeout',
@@ -80,7 +80,7 @@ export function resolveRestart(value: unknown): RestartSettings {
       maxTimeout,
     );
   }
-  const {randomize = restart.randomize, shouldRestart} = given;
+  const {randomize, shouldRestart} = given;
   if (typeof randomize !== 'boolean') throw unexpected('restart.randomize', 'a boolean', randomize);
   if (shouldRestart !== undefined && typeof shouldRestart !== 'function')
     throw unexpected('restart.shouldRestart', 'a function', shouldRestart);

@@ -273,10 +273,18 @@ function listenAddress(parts: Parts, name: PartName): Address {
 function targetAddress(parts: Parts, name: PartName): Address {
   if ('path' in parts) return pathAddress(parts.path, name);
   const {host = loopback} = parts;
-  if (typeof host !== 'string' || !isHost(host)) {
-    throw mismatch(name('host'), 'a host name or an IP address', host);
-  }
-  return Object.freeze({host, port: checkPort(parts.port, name('port'), 1)});
+  return Object.freeze({host: targetHost(name('host'), host), port: checkPort(parts.port, name('port'), 1)});
+}
+
+/**
+ * A host that ssh can have as the target of a forward.
+ *
+ * @param subject what error messages call it
+ * @throws {TypeError} that names the option and the value
+ */
+export function targetHost(subject: string, host: unknown): string {
+  if (typeof host === 'string' && isHost(host)) return host;
+  throw mismatch(subject, 'a host name or an IP address', host);
 }
 
 /** NI_MAXHOST, which ssh compares with the length in bytes, its NUL included. */

@@ -13,12 +13,13 @@ import {
   unexpected,
 } from './checks.js';
 import {defaults} from './defaults.js';
+import {type FrontOptions, type FrontSettings, resolveFront} from './front/options.js';
 import {type HeartbeatOptions, type HeartbeatSettings, resolveHeartbeat} from './heartbeat/options.js';
 import {type RestartOptions, type RestartSettings, resolveRestart} from './restart/options.js';
 import {type Forward, type ForwardOption, resolveForward} from './ssh/forward.js';
 
 /** What a tunnel is made of. All times are milliseconds; `0` or `false` switches a thing off. */
-export interface AutoSSHOptions {
+export interface AutoSSHOptions extends FrontOptions {
   /** The destination as for ssh: a name, an alias of `ssh_config` or `user@host`. */
   readonly host?: string;
   /** `-p`. @default as configured for ssh */
@@ -70,7 +71,7 @@ export interface AutoSSHOptions {
 }
 
 /** {@link AutoSSHOptions}, copied, checked, complete and frozen. */
-export interface Settings {
+export interface Settings extends FrontSettings {
   readonly host: string;
   readonly port: number | undefined;
   readonly username: string | undefined;
@@ -116,6 +117,12 @@ const optionFields = fields<AutoSSHOptions>({
   sshArguments: true,
   stdio: true,
   signal: true,
+  holdTimeout: true,
+  maxHeld: true,
+  drainTimeout: true,
+  standby: true,
+  lazy: true,
+  idleTimeout: true,
 });
 
 /**
@@ -146,12 +153,14 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
       "Expected no remote forward with port 0 together with `stdio: 'inherit'`: ssh tells the chosen port on its stderr, which is then not read",
     );
   }
+  const heartbeat = resolveHeartbeat(given['heartbeat'], forwards);
   return Object.freeze({
+    ...resolveFront(given, forwards, heartbeat ? heartbeat.remotePort : undefined),
     host: raw === undefined ? destination(given['host']) : '',
     port: optional(given['port'], (value) => number('port', value, {min: 1, max: 65_535, integer: true})),
     username: optional(given['username'], (value) => operand('username', value)),
     forwards,
-    heartbeat: resolveHeartbeat(given['heartbeat'], forwards),
+    heartbeat,
     gateTime: time('gateTime'),
     restart: resolveRestart(given['restart']),
     connectTimeout: time('connectTimeout'),

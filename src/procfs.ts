@@ -1,3 +1,4 @@
+import {readFileSync} from 'node:fs';
 import {readFile, readdir, readlink} from 'node:fs/promises';
 
 /** States in /proc/net/tcp, as in the kernel's include/net/tcp_states.h. */
@@ -43,6 +44,24 @@ export async function isConnected(pid: number): Promise<boolean | undefined> {
   const own = new Set(await socketsOf(String(pid)));
   const sockets = await tcpSockets(String(pid));
   return sockets.some((one) => one.state === established && own.has(one.inode));
+}
+
+/** `PF_EXITING` of the kernel's include/linux/sched.h. */
+const exiting = 0x4;
+
+/**
+ * Whether a process is on its way out, or gone: a process that dies closes its files first, and is reported to its parent
+ * after. `false` where that cannot be known.
+ */
+export function isExiting(pid: number): boolean {
+  if (process.platform !== 'linux') return false;
+  try {
+    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'latin1');
+    const [state = '', , , , , , flags = ''] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return state === 'Z' || state === 'X' || (Number(flags) & exiting) !== 0;
+  } catch {
+    return true;
+  }
 }
 
 async function tcpSockets(pid: string): Promise<readonly TCPSocket[]> {

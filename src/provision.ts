@@ -1,4 +1,5 @@
 import {randomInt} from 'node:crypto';
+import {join} from 'node:path';
 import type {WarningCode} from './events.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import {freePort} from './local-port.js';
@@ -52,7 +53,7 @@ export class Provision {
     this.#ephemeral.clear();
     const chosen: Forward[] = [];
     for (const forward of this.#settings.forwards) {
-      if (forward.type === 'remote' || !('port' in forward.listen) || forward.listen.port !== 0) {
+      if (forward.steady || forward.type === 'remote' || !('port' in forward.listen) || forward.listen.port !== 0) {
         chosen.push(forward);
         continue;
       }
@@ -73,7 +74,7 @@ export class Provision {
       program: () => [...this.#prefix, findProgram(sshPath, env, cwd)],
       folder: this.folder,
       number,
-      forwards: this.#forwards,
+      forwards: this.#forwards.map((forward, index) => behind(forward, this.folder, number, index)),
       ephemeralPorts: this.#portsAreKnown ? new Set() : new Set(this.#ephemeral),
       heartbeat: this.#heartbeat,
       loopPort: this.#fixedLoopPort ?? this.#freshLoopPort(),
@@ -142,6 +143,12 @@ export class Provision {
       if (!taken.has(port)) return port;
     }
   }
+}
+
+/** Behind a listener of ours, ssh listens on a private socket of this life. */
+function behind(forward: Forward, folder: string, life: number, index: number): Forward {
+  if (!forward.steady) return forward;
+  return {...forward, listen: {path: join(folder, `${String(life)}-${String(index)}.sock`)}};
 }
 
 /** What a tunnel says that goes on without the loop of forwards. */

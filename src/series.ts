@@ -3,19 +3,24 @@ import {now, sleep} from './clock.js';
 import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
 import type {Settings} from './options.js';
 import {outcomeError} from './outcome.js';
-import {type Concession, Provision, degradedMessage} from './provision.js';
+import {type Concession, type Provision, degradedMessage} from './provision.js';
 import {decide} from './restart/policy.js';
 import {type Ready, Session, type SessionListener} from './session.js';
 
 /** What a series tells. */
-export interface SeriesListener extends Omit<SessionListener, 'onDegrade'> {
-  /** The `starts`-th ssh was started; its pid is `undefined` if that failed. */
-  readonly onSpawn: (session: Session, starts: number) => void;
+export interface SeriesListener extends Omit<SessionListener, 'onDegrade' | 'onMiss' | 'onBeat' | 'onNotice'> {
+  /** ssh was started; its pid is `undefined` if that failed. */
+  readonly onSpawn: (session: Session) => void;
   readonly onReady: (session: Session, ready: Ready) => void;
-  readonly onEnd: (outcome: Outcome) => void;
-  /** A new ssh will be started after so many milliseconds. */
+  /** Its successor is ready; it resolves when it may be ended. */
+  readonly onReplaced: (session: Session) => Promise<void>;
+  readonly onEnd: (session: Session, outcome: Outcome) => void;
+  /** A new ssh will be started after so many milliseconds; infinitely many: when somebody wants it. */
   readonly onWait: (wait: {readonly outcome: Outcome; readonly attempt: number; readonly delay: number}) => void;
   readonly onConcession: (concession: Concession) => void;
+  readonly onMiss: (session: Session, miss: Parameters<SessionListener['onMiss']>[0]) => void;
+  readonly onBeat: (session: Session, rtt: number) => void;
+  readonly onNotice: (session: Session, notice: Parameters<SessionListener['onNotice']>[0]) => void;
 }
 
 /** A life that has ended, as p-retry wants to hear of it. */
@@ -31,13 +36,16 @@ class LifeEnded extends Error {
 /** One life of ssh after the other, until the policy gives up or the signal is aborted. */
 export class Series {
   readonly #settings: Settings;
+  readonly #provision: Provision;
   readonly #listener: SeriesListener;
   readonly #signal: AbortSignal;
+  readonly #alive = new Set<Session>();
 
   #session: Session | undefined;
-  #provision: Provision | undefined;
+  #successor: Promise<Session> | undefined;
   #wake: AbortController | undefined;
   #hurry = false;
+  #parked = false;
 
   // The history that the policy goes by.
   #starts = 0;
@@ -47,8 +55,9 @@ export class Series {
   #outageSince = 0;
   #grown = 0;
 
-  constructor(settings: Settings, listener: SeriesListener, signal: AbortSignal) {
+  constructor(settings: Settings, provision: Provision, listener: SeriesListener, signal: AbortSignal) {
     this.#settings = settings;
+    this.#provision = provision;
     this.#listener = listener;
     this.#signal = signal;
   }
@@ -59,31 +68,60 @@ export class Series {
   }
 
   /**
-   * Ends the current life, so that the next begins; cuts a wait short, also one that is only about to begin.
+   * Ends every life of it, so that the next begins; cuts a wait short, also one that is only about to begin.
    *
-   * @param message - why, for its outcome
+   * @param message - why, for the outcome
    */
   endLife(message: string): void {
     this.#hurry = true;
     this.#wake?.abort();
-    this.#session?.end({type: 'requested', message});
+    for (const session of this.#alive) session.end({type: 'requested', message});
   }
 
   /**
-   * Runs until the end, and leaves nothing behind.
+   * Starts a second ssh beside the current one, and ends the current one when the second is ready.
+   *
+   * @throws AutoSSHError if the second fails; the current one stays
+   */
+  async replace(message: string): Promise<void> {
+    const old = this.#session;
+    this.#successor ??= this.#getReady(false).finally(() => {
+      this.#successor = undefined;
+    });
+    try {
+      await this.#successor;
+    } catch (error) {
+      throw error instanceof LifeEnded ? outcomeError(error.outcome) : error;
+    }
+    if (old) void this.#retire(old, message);
+  }
+
+  /** Ends ssh until somebody wants it: {@link unpark}. */
+  park(message: string): void {
+    this.#parked = true;
+    this.endLife(message);
+  }
+
+  /** Starts ssh if it was parked. */
+  unpark(): void {
+    if (!this.#parked) return;
+    this.#parked = false;
+    this.#wake?.abort();
+  }
+
+  /**
+   * Runs until the end; no life of it is left then.
    *
    * @throws AutoSSHError why there will be no other life; after an abort of the signal that error says nothing
    */
   async run(): Promise<never> {
     this.#firstStart = this.#outageSince = now();
     try {
-      const provision = (this.#provision = new Provision(this.#settings));
-      await provision.choosePorts();
       let lost: Outcome | undefined;
-      for (;;) lost = await this.#outage(provision, lost);
+      for (;;) lost = await this.#outage(lost);
     } finally {
-      await this.#session?.ended;
-      await this.#provision?.close();
+      for (const session of this.#alive) session.end({type: 'requested', message: 'The tunnel has ended'});
+      await Promise.all([...this.#alive].map(async (session) => session.ended));
     }
   }
 
@@ -91,11 +129,12 @@ export class Series {
    * One outage: from the start, or the loss of a stable connection, to the next stable one; and on to its loss. Each is
    * one call of p-retry.
    */
-  async #outage(provision: Provision, lost: Outcome | undefined): Promise<Outcome> {
+  async #outage(lost: Outcome | undefined): Promise<Outcome> {
     const session = await pRetry(
       async (attempt) => {
         if (attempt === 1 && lost) throw new LifeEnded(lost);
-        return this.#live(provision);
+        if (this.#parked) await this.#rest();
+        return this.#live(await this.#getReady(true));
       },
       {
         // The policy says when it is enough, and how long to wait: p-retry would neither announce its delay nor let it
@@ -111,76 +150,137 @@ export class Series {
       },
     );
     this.#attempt = this.#grown = 0;
-    const {outcome} = await session.ended;
+    const outcome = await this.#lossOf(session);
     this.#outageSince = now();
     return outcome;
   }
 
-  /** One life, until it is stable or has ended. */
-  async #live(provision: Provision): Promise<Session> {
+  /** A session that is ready, its successors included, until it is stable. */
+  async #live(session: Session): Promise<Session> {
+    if (await session.survives(this.#settings.restart.stableAfter)) return session;
+    const {outcome} = await session.ended;
+    const successor = await this.#successorOf(session);
+    if (successor) return this.#live(successor);
+    throw new LifeEnded(outcome);
+  }
+
+  /** How the last of a session and its successors ended. */
+  async #lossOf(session: Session): Promise<Outcome> {
+    const {outcome} = await session.ended;
+    const successor = await this.#successorOf(session);
+    return successor ? this.#lossOf(successor) : outcome;
+  }
+
+  async #successorOf(session: Session): Promise<Session | undefined> {
+    // One that is on its way is not thrown away: it is the fastest next there is.
+    await this.#successor?.catch(() => undefined);
+    return this.#session === session ? undefined : this.#session;
+  }
+
+  async #retire(session: Session, message: string): Promise<void> {
+    await this.#listener.onReplaced(session);
+    session.end({type: 'requested', message});
+  }
+
+  /** Starts ssh, until one is ready or has failed in a way that the next would not mend by itself. */
+  async #getReady(alone: boolean): Promise<Session> {
     for (;;) {
-      const session = this.#spawn(provision);
+      const session = this.#spawn();
+      if (alone) this.#session = session;
       const ready = await session.ready;
       if (ready && !this.#signal.aborted) {
         this.#everReady = true;
-        provision.settle();
+        this.#session = session;
+        this.#provision.settle();
         this.#listener.onReady(session, ready);
-        if (await session.survives(this.#settings.restart.stableAfter)) return session;
+        return session;
       }
       const {outcome, adaptation} = await session.ended;
-      const mayAdapt = !ready && !this.#signal.aborted && this.#starts < this.#settings.restart.maxStarts;
-      const concession = mayAdapt && adaptation ? await provision.adapt(adaptation) : false;
+      const mayAdapt = !this.#signal.aborted && this.#provision.starts < this.#settings.restart.maxStarts;
+      const concession = mayAdapt && adaptation ? await this.#provision.adapt(adaptation) : false;
       if (concession === false) throw new LifeEnded(outcome);
       this.#signal.throwIfAborted();
       if (concession !== true) this.#listener.onConcession(concession);
     }
   }
 
-  #spawn(provision: Provision): Session {
-    const starts = ++this.#starts;
+  #spawn(): Session {
+    this.#starts++;
     this.#hurry = false;
-    const session = new Session(provision.next(starts), {
-      ...this.#listener,
+    const listener = this.#listener;
+    const session: Session = new Session(this.#provision.next(), {
+      onLine: listener.onLine,
+      onSend: listener.onSend,
+      onMiss: (miss) => {
+        listener.onMiss(session, miss);
+      },
+      onBeat: (rtt) => {
+        listener.onBeat(session, rtt);
+      },
+      onNotice: (notice) => {
+        listener.onNotice(session, notice);
+      },
       onDegrade: (why) => {
-        provision.degrade();
-        this.#listener.onConcession({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED', message: degradedMessage(why)});
+        this.#provision.degrade();
+        listener.onConcession({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED', message: degradedMessage(why)});
       },
     });
-    this.#session = session;
+    this.#alive.add(session);
     const {target} = session;
-    if (target !== undefined) provision.warden.watch(target);
+    const {warden} = this.#provision;
+    if (target !== undefined) warden.watch(target);
     void session.ended.then(({outcome}) => {
-      if (target !== undefined) provision.warden.forget(target);
-      this.#listener.onEnd(outcome);
+      this.#alive.delete(session);
+      if (target !== undefined) warden.forget(target);
+      listener.onEnd(session, outcome);
     });
-    this.#listener.onSpawn(session, starts);
+    listener.onSpawn(session);
     return session;
   }
 
   /** Decides about an outcome, and waits for as long as is decided. */
   async #recover(outcome: Outcome): Promise<void> {
     this.#signal.throwIfAborted();
-    if (outcome.reason !== 'requested') this.#attempt++;
+    const requested = outcome.reason === 'requested';
+    if (!requested) this.#attempt++;
     const attempt = this.#attempt;
     const {restart, gateTime} = this.#settings;
     const decision = decide(outcome, this.#history(), {...restart, gateTime}, now(), Math.random());
     if (decision.type === 'give-up') throw givenUp(decision.code, decision.why, outcome);
     const {delay} = decision;
     this.#grown = decision.grown;
-    if (restart.shouldRestart && outcome.reason !== 'requested') {
-      const goOn = await restart.shouldRestart(outcome, {attempt, starts: this.#starts, delay});
+    if (restart.shouldRestart && !requested) {
+      const goOn = await restart.shouldRestart(outcome, {attempt, starts: this.#provision.starts, delay});
       this.#signal.throwIfAborted();
-      if (!goOn) throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
+      if (!goOn) {
+        throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
+      }
     }
+    if (this.#parked) return;
     const wake = (this.#wake = new AbortController());
     this.#listener.onWait({outcome, attempt, delay});
     if (delay > 0 && !this.#hurry) await sleep(delay, wake.signal);
     this.#wake = undefined;
   }
 
+  /** Waits until ssh is wanted. */
+  async #rest(): Promise<void> {
+    const wake = (this.#wake = new AbortController());
+    while (this.#parked && !this.#signal.aborted) {
+      await new Promise<void>((resolve) => {
+        wake.signal.addEventListener('abort', () => {
+          resolve();
+        }, {once: true});
+      });
+      break;
+    }
+    this.#wake = undefined;
+    this.#signal.throwIfAborted();
+  }
+
   #history(): Parameters<typeof decide>[1] {
     return {
-      starts: this.#starts,
+      starts: this.#provision.starts,
       firstStart: this.#firstStart,
       everReady: this.#everReady,
       attempt: this.#attempt,

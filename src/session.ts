@@ -1,5 +1,6 @@
 import {rmSync} from 'node:fs';
 import {join} from 'node:path';
+import type {Way} from './front/way.js';
 import {Alarm, now, sleep} from './clock.js';
 import type {Outcome, Stage} from './errors.js';
 import {EchoPort} from './heartbeat/echo-port.js';
@@ -8,7 +9,7 @@ import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
-import {isConnected, listenerOf} from './procfs.js';
+import {isConnected, isExiting, listenerOf} from './procfs.js';
 import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
@@ -98,8 +99,17 @@ export class Session {
   #onAllocated: (() => void) | undefined;
   #stage: Stage = 'connect';
   #readyAt: number | undefined;
+  #beats = false;
   #firstRtt: number | undefined;
   #cause: EndCause | undefined;
+  readonly #way: Way = {
+    socketOf: (index) => {
+      const listen = this.#life.forwards[index]?.listen;
+      return listen && 'path' in listen ? listen.path : '';
+    },
+    probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),
+    isEnding: () => this.#isOver() || (this.pid !== undefined && isExiting(this.pid)),
+  };
 
   constructor(options: SessionOptions, listener: SessionListener) {
     this.#options = options;
@@ -121,6 +131,11 @@ export class Session {
     this.#deadline.set(settings.readyTimeout, () => {
       void this.#timeOut();
     });
+  }
+
+  /** How connections go through it once it is ready. */
+  get way(): Way {
+    return this.#way;
   }
 
   /** Whether it is still there after so many milliseconds. */
@@ -183,7 +198,10 @@ export class Session {
     this.#deadline.stop();
     this.#stage = 'up';
     this.#readyAt = now();
-    if (this.#firstRtt !== undefined) this.#heartbeat?.start();
+    if (this.#firstRtt !== undefined) {
+      this.#beats = true;
+      this.#heartbeat?.start();
+    }
     return {elapsed: Math.round(this.#readyAt - this.#spawnedAt), forwards: this.#boundForwards(), rtt: this.#firstRtt};
   }
 
@@ -299,7 +317,8 @@ export class Session {
     this.#deadline.stop();
     this.#heartbeat?.close();
     const {marker, loop} = this.#life;
-    for (const path of [marker.socket, ...(loop ? [loop.socket] : [])]) rmSync(path, {force: true});
+    const behind = this.#life.forwards.map(({steady}, index) => (steady ? this.#way.socketOf(index) : ''));
+    for (const path of [marker.socket, loop?.socket ?? '', ...behind]) if (path !== '') rmSync(path, {force: true});
     const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
     const ending = {
       cause: this.#cause,

@@ -54,7 +54,11 @@ export class Heartbeat {
   #awaited: AwaitedBeat | undefined;
   #misses = 0;
   #closes = 0;
+  #isClosed = false;
   #first: ((proven: boolean) => void) | undefined;
+  /** Who wants to know of the beat that is out, and of the one after it. */
+  #asking: ((alive: boolean) => void)[] = [];
+  #askingNext: ((alive: boolean) => void)[] = [];
 
   constructor(
     settings: HeartbeatSettings,
@@ -86,7 +90,26 @@ export class Heartbeat {
     });
   }
 
+  /**
+   * Whether the tunnel is alive now: `true` when a beat that was sent after this call has come back, `false` at the first
+   * miss. However many ask at once, one beat is out at a time.
+   */
+  async probe(): Promise<boolean> {
+    return new Promise((resolve) => {
+      if (this.#isClosed) {
+        resolve(false);
+      } else if (this.#awaited || this.#first) {
+        this.#askingNext.push(resolve);
+      } else {
+        this.#asking.push(resolve);
+        this.#beat();
+      }
+    });
+  }
+
   close(): void {
+    this.#isClosed = true;
+    this.#answer(false);
     this.#next.stop();
     this.#deadline.stop();
     this.#reopen.stop();
@@ -129,6 +152,7 @@ export class Heartbeat {
       return;
     }
     this.#misses++;
+    this.#answer(false);
     this.#listener.onMiss({
       misses: this.#misses,
       waited: Math.round(now() - sentAt),
@@ -155,7 +179,16 @@ export class Heartbeat {
     this.#reopen.stop();
     const first = this.#first;
     this.#first = undefined;
-    if (!first) {
+    const asked = this.#asking;
+    this.#asking = this.#askingNext;
+    this.#askingNext = [];
+    for (const resolve of asked) resolve(true);
+    if (!first && this.#asking.length > 0) {
+      this.#next.stop();
+      queueMicrotask(() => {
+        if (!this.#isClosed && !this.#awaited) this.#beat();
+      });
+    } else if (!first) {
       this.#next.set(Math.max(0, sentAt + this.#settings.interval - now()), () => {
         this.#beat();
       });
@@ -163,6 +196,13 @@ export class Heartbeat {
     this.#listener.onBeat(now() - sentAt);
     first?.(true);
     return true;
+  }
+
+  #answer(alive: boolean): void {
+    const asked = [...this.#asking, ...this.#askingNext];
+    this.#asking = [];
+    this.#askingNext = [];
+    for (const resolve of asked) resolve(alive);
   }
 
   #closed(absent: boolean): void {

@@ -52,11 +52,12 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     ...(settings.username === undefined ? [] : ['-l', settings.username]),
     ...life.forwards.flatMap(forwardArguments),
     // Local forwards are bound in this order, and before any remote one is asked for: the marker's socket proves them.
-    ...forwardArguments({name: '', type: 'local', listen: {path: marker.socket}, target: marker.target}),
+    ...forwardArguments({name: '', type: 'local', steady: false, listen: {path: marker.socket}, target: marker.target}),
     ...(loop
       ? forwardArguments({
           name: '',
           type: 'remote',
+          steady: false,
           listen: {host: '127.0.0.1', port: loop.port},
           target: {path: loop.socket},
         })

@@ -15,6 +15,12 @@ export interface LocalForward {
   readonly listen?: Endpoint;
   /** Where connections go to, as seen from the server. */
   readonly target: Endpoint;
+  /**
+   * Whether the library listens itself, so that connections wait while ssh is replaced; `false`: ssh listens.
+   *
+   * @default true for a TCP port, false for a Unix socket
+   */
+  readonly steady?: boolean;
   /** What the forward is called in events. @default `local-<index>` */
   readonly name?: string;
 }
@@ -35,6 +41,8 @@ export interface DynamicForward {
   readonly type: 'dynamic';
   /** Where ssh listens on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
   readonly listen?: Endpoint;
+  /** As for a local forward. @default true for a TCP port, false for a Unix socket */
+  readonly steady?: boolean;
   /** What the forward is called in events. @default `dynamic-<index>` */
   readonly name?: string;
 }
@@ -53,6 +61,8 @@ export interface Forward {
   readonly listen: Address;
   /** `undefined` where each connection names its own: a dynamic forward, and `-R [host:]port`, SOCKS on the server. */
   readonly target: Address | undefined;
+  /** Whether the library listens itself, and ssh on a private socket behind it. */
+  readonly steady: boolean;
 }
 
 /**
@@ -96,9 +106,9 @@ const flags = {local: '-L', remote: '-R', dynamic: '-D'} as const;
 const types = {L: 'local', R: 'remote', D: 'dynamic'} as const;
 
 const fields = {
-  local: ['type', 'listen', 'target', 'name'],
+  local: ['type', 'listen', 'target', 'name', 'steady'],
   remote: ['type', 'listen', 'target', 'name'],
-  dynamic: ['type', 'listen', 'name'],
+  dynamic: ['type', 'listen', 'name', 'steady'],
 } as const;
 
 function fromObject(option: unknown, index: number, optionPath: string): Forward {
@@ -111,13 +121,20 @@ function fromObject(option: unknown, index: number, optionPath: string): Forward
   refuseUnknown(optionPath, option, fields[type]);
   const {name = `${type}-${index}`} = option;
   if (typeof name !== 'string' || name === '') throw unexpected(`${optionPath}.name`, 'a non-empty string', name);
+  const at =
+    listen === undefined && type !== 'remote'
+      ? Object.freeze({host: loopback, port: 0})
+      : fromEndpoint(listen, `${optionPath}.listen`, listenAddress);
+  const {steady = type !== 'remote' && 'port' in at} = option;
+  if (typeof steady !== 'boolean') throw unexpected(`${optionPath}.steady`, 'a boolean', steady);
+  if (steady && 'path' in at) {
+    throw unexpected(`${optionPath}.steady`, 'false or absent where `listen` is a Unix socket: on that ssh listens itself', steady);
+  }
   return Object.freeze({
     name,
     type,
-    listen:
-      listen === undefined && type !== 'remote'
-        ? Object.freeze({host: loopback, port: 0})
-        : fromEndpoint(listen, `${optionPath}.listen`, listenAddress),
+    steady,
+    listen: at,
     target: type === 'dynamic' ? undefined : fromEndpoint(target, `${optionPath}.target`, targetAddress),
   });
 }
@@ -184,6 +201,7 @@ function fromCommandLine(text: string, index: number, optionPath: string): Forwa
   return Object.freeze({
     name: `${type}-${index}`,
     type,
+    steady: type !== 'remote' && 'port' in listen,
     listen,
     target: sides.target && targetAddress(sides.target, partName('target')),
   });

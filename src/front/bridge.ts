@@ -1,0 +1,53 @@
+import type {Socket} from 'node:net';
+import type {Duplex} from 'node:stream';
+
+/** How a bridged connection ended. */
+export type BridgeEnd = 'finished' | 'cut' | 'client-gone';
+
+/** A client's end: a socket, or a stream inside this process. */
+export type Client = Duplex & {readonly resetAndDestroy?: () => void};
+
+/** Ends a connection as one that failed (RST), not as one that is complete (FIN). */
+export function reset(client: Client): void {
+  if (client.resetAndDestroy) client.resetAndDestroy();
+  else client.destroy(Object.assign(new Error('The tunnel lost this connection'), {code: 'ECONNRESET'}));
+}
+
+/**
+ * Joins a client with its connection into the tunnel, until both have ended. A side that is closed halfway stays open the
+ * other way, a slow side slows the other, and what was cut off on one side is cut off on the other.
+ */
+export async function bridge(client: Client, upstream: Socket, isEnding: () => boolean): Promise<BridgeEnd> {
+  return new Promise((resolve) => {
+    let end: BridgeEnd | undefined;
+    const finish = (how: BridgeEnd): void => {
+      end ??= how;
+      if (client.destroyed && upstream.destroyed) resolve(end);
+    };
+    const cut = (): void => {
+      end ??= 'cut';
+      reset(client);
+      upstream.destroy();
+    };
+    client.pipe(upstream);
+    // Not piped to its end: an ssh that dies closes its sockets as if all had been said.
+    upstream.pipe(client, {end: false});
+    upstream.once('end', () => {
+      if (isEnding()) cut();
+      else client.end();
+    });
+    upstream.once('error', cut);
+    upstream.once('close', (failed: boolean) => {
+      if (failed || !upstream.readableEnded) cut();
+      finish('finished');
+    });
+    client.once('error', () => {
+      end ??= 'client-gone';
+      upstream.destroy();
+    });
+    client.once('close', () => {
+      if (!upstream.writableEnded) upstream.destroy();
+      finish('finished');
+    });
+  });
+}

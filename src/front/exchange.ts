@@ -1,0 +1,180 @@
+import {Alarm, now} from '../clock.js';
+import {type BridgeEnd, type Client, bridge} from './bridge.js';
+import {Connection} from './connection.js';
+import {type Way, enter} from './way.js';
+
+/** What an exchange tells. */
+export interface ExchangeListener {
+  readonly onOpen: (connection: Connection) => void;
+  readonly onEnd: (connection: Connection, end: ConnectionEnd) => void;
+  /** A connection found no ready ssh. */
+  readonly onHold: (connection: Connection) => void;
+}
+
+/** How a connection ended; those before the first that was served were never connected. */
+export type ConnectionEnd = BridgeEnd | 'refused' | 'gave-up' | 'target-failed';
+
+/** How long and how many connections wait for a ready ssh. */
+export interface ExchangeSettings {
+  readonly holdTimeout: number;
+  readonly maxHeld: number;
+}
+
+/** ssh tells that a target failed and closes the connection at about the same time; so long one waits for the other. */
+const tellingTime = 50;
+
+/** Where every connection of the tunnel's own listeners is served by the ssh of the moment, or waits for the next. */
+export class Exchange {
+  readonly #settings: ExchangeSettings;
+  readonly #listener: ExchangeListener;
+  readonly #ways = new Set<Way>();
+  readonly #distrusted = new Set<Way>();
+  readonly #held = new Map<Connection, () => void>();
+  readonly #open = new Set<Connection>();
+  readonly #drained = new Map<Way, () => void>();
+  #count = 0;
+  #isClosed = false;
+
+  constructor(settings: ExchangeSettings, listener: ExchangeListener) {
+    this.#settings = settings;
+    this.#listener = listener;
+  }
+
+  /** Connections that are held or open. */
+  get size(): number {
+    return this.#held.size + this.#open.size;
+  }
+
+  get connections(): Iterable<Connection> {
+    return this.#open;
+  }
+
+  /** A ready ssh: what waits is served by it, and what comes if it is the first. */
+  offer(way: Way): void {
+    this.#ways.add(way);
+    this.trust(way);
+  }
+
+  /** It has missed a beat: new connections go elsewhere, or wait. */
+  distrust(way: Way): void {
+    if (this.#ways.has(way)) this.#distrusted.add(way);
+  }
+
+  /** It has answered again. */
+  trust(way: Way): void {
+    this.#distrusted.delete(way);
+    if (!this.#ways.has(way)) return;
+    for (const wake of [...this.#held.values()]) wake();
+  }
+
+  /** No new connection goes through it any more. */
+  withdraw(way: Way): void {
+    this.#ways.delete(way);
+    this.#distrusted.delete(way);
+  }
+
+  /** Resolves when no connection goes through a withdrawn way any more. */
+  async drained(way: Way): Promise<void> {
+    if (![...this.#open].some((one) => one.way === way)) return;
+    return new Promise((resolve) => this.#drained.set(way, resolve));
+  }
+
+  /** The server could not connect somebody to a target: the oldest that has heard nothing from it. */
+  targetFailed(way: Way, why: string): void {
+    for (const one of this.#open) {
+      if (one.way !== way || one.bytesReceived > 0 || one.refusal !== undefined) continue;
+      one.refusal = why;
+      return;
+    }
+  }
+
+  /** Serves a client, now or when it can. */
+  accept(forward: number, client: Client): void {
+    const connection = new Connection(++this.#count, forward, client);
+    void this.#serve(connection);
+  }
+
+  /** No connection is served any more; what waits is refused. */
+  close(): void {
+    this.#isClosed = true;
+    for (const wake of [...this.#held.values()]) wake();
+  }
+
+  /** Cuts every connection off. */
+  cutAll(): void {
+    for (const one of this.#open) one.refuse();
+  }
+
+  async #serve(connection: Connection): Promise<void> {
+    for (;;) {
+      const way = this.#currentWay() ?? (await this.#hold(connection));
+      if (!way) {
+        this.#listener.onEnd(connection, connection.isGone ? 'gave-up' : 'refused');
+        connection.refuse();
+        return;
+      }
+      connection.held = now() - connection.since;
+      connection.way = way;
+      this.#open.add(connection);
+      const upstream = await enter(way, connection.forward);
+      if (upstream && !connection.isGone) {
+        connection.upstream = upstream;
+        this.#listener.onOpen(connection);
+        await this.#join(connection, way);
+        return;
+      }
+      upstream?.destroy();
+      this.#leave(connection);
+      // It led nowhere: nobody is sent there before it has shown that it does again.
+      if (!upstream) this.distrust(way);
+    }
+  }
+
+  async #join(connection: Connection, way: Way): Promise<void> {
+    const {client, upstream} = connection;
+    if (!upstream) return;
+    const end = await bridge(client, upstream, way.isEnding);
+    if (connection.bytesReceived === 0 && connection.refusal === undefined && !way.isEnding()) {
+      await new Promise<void>((resolve) => {
+        new Alarm().set(tellingTime, resolve);
+      });
+    }
+    this.#leave(connection);
+    this.#listener.onEnd(connection, connection.refusal === undefined ? end : 'target-failed');
+  }
+
+  #leave(connection: Connection): void {
+    this.#open.delete(connection);
+    const {way} = connection;
+    if (!way || !this.#drained.has(way) || [...this.#open].some((one) => one.way === way)) return;
+    this.#drained.get(way)?.();
+    this.#drained.delete(way);
+  }
+
+  #currentWay(): Way | undefined {
+    if (this.#isClosed) return undefined;
+    for (const way of this.#ways) if (!this.#distrusted.has(way)) return way;
+    return undefined;
+  }
+
+  /** Waits for a way. `undefined`: there was none in time, too many wait already, or the client has given up. */
+  async #hold(connection: Connection): Promise<Way | undefined> {
+    const {holdTimeout, maxHeld} = this.#settings;
+    const left = connection.since + holdTimeout - now();
+    if (this.#isClosed || connection.isGone || left <= 0 || this.#held.size >= maxHeld) return undefined;
+    this.#listener.onHold(connection);
+    const patience = new Alarm();
+    return new Promise((resolve) => {
+      const settle = (): void => {
+        this.#held.delete(connection);
+        patience.stop();
+        connection.release();
+        connection.held = now() - connection.since;
+        resolve(connection.isGone ? undefined : this.#currentWay());
+      };
+      this.#held.set(connection, settle);
+      patience.set(left, settle);
+      connection.hold(settle);
+    });
+  }
+}

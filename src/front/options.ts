@@ -1,0 +1,76 @@
+import {number, unexpected} from '../checks.js';
+import type {Forward} from '../ssh/forward.js';
+
+/** What the library's own listeners do while ssh comes and goes. All times are milliseconds. */
+export interface FrontOptions {
+  /** So long a connection waits for a ready ssh. 0: it is reset at once. @default 30000 */
+  readonly holdTimeout?: number | false;
+  /** So many connections wait at most; the next is reset. @default 1024 */
+  readonly maxHeld?: number;
+  /** So long an ssh that was replaced may finish the connections it has. @default 30000 */
+  readonly drainTimeout?: number | false;
+  /** A second ssh, ready and beaten, waits for the loss of the first. @default false */
+  readonly standby?: boolean;
+  /** ssh is started with the first connection; `start()` only listens. @default false */
+  readonly lazy?: boolean;
+  /** So long after its last connection has closed ssh is ended; the listeners stay. 0: never. @default 0 */
+  readonly idleTimeout?: number | false;
+}
+
+/** {@link FrontOptions}, checked and complete. */
+export interface FrontSettings {
+  readonly holdTimeout: number;
+  readonly maxHeld: number;
+  readonly drainTimeout: number;
+  readonly standby: boolean;
+  readonly lazy: boolean;
+  readonly idleTimeout: number;
+}
+
+/**
+ * Checks what belongs to the library's own listeners.
+ *
+ * @param given - the options, with defaults
+ * @param remotePort - the heartbeat's, if it is a fixed one
+ * @throws TypeError that names the option and the value it has
+ */
+export function resolveFront(
+  given: Readonly<Record<string, unknown>>,
+  forwards: readonly Forward[],
+  remotePort: number | undefined,
+): FrontSettings {
+  const flag = (name: 'standby' | 'lazy'): boolean => {
+    const value = given[name];
+    if (typeof value !== 'boolean') throw unexpected(name, 'a boolean', value);
+    return value;
+  };
+  const standby = flag('standby');
+  const lazy = flag('lazy');
+  const idleTimeout = number('idleTimeout', given['idleTimeout'], {off: true}) || Infinity;
+  const single = forwards.findIndex((one) => !canOverlap(one));
+  if (standby && (single >= 0 || remotePort !== undefined)) {
+    const what = single >= 0 ? `\`forwards[${String(single)}]\`` : '`heartbeat.remotePort`';
+    throw new TypeError(`Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``);
+  }
+  for (const [name, on] of [
+    ['lazy', lazy],
+    ['idleTimeout', idleTimeout !== Infinity],
+  ] as const) {
+    if (!on) continue;
+    if (!forwards.some((one) => one.steady)) throw new TypeError(`Expected \`${name}\` to be absent without a steady forward: ssh could not be started by a connection`);
+    if (standby) throw new TypeError(`Expected \`${name}\` to be absent with \`standby\`: the one saves an ssh, the other spends one`);
+  }
+  return {
+    holdTimeout: number('holdTimeout', given['holdTimeout'], {off: true}),
+    maxHeld: number('maxHeld', given['maxHeld'], {integer: true}),
+    drainTimeout: number('drainTimeout', given['drainTimeout'], {off: true}),
+    standby,
+    lazy,
+    idleTimeout,
+  };
+}
+
+/** Whether two ssh can have a forward at the same time: our own listener is in front of both, or the server chooses. */
+export function canOverlap(forward: Forward): boolean {
+  return forward.steady || (forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0);
+}

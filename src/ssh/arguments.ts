@@ -33,7 +33,9 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     ...defence.filter(([name]) => !life.unknownOptions.has(name.toLowerCase())),
     // Nothing may wait for an answer on a terminal, unless the terminal is handed to ssh.
     ...(settings.stdio === 'pipe' ? [['BatchMode', 'yes'] as const] : []),
-    ...(settings.connectTimeout > 0 ? [['ConnectTimeout', seconds(settings.connectTimeout)] as const] : []),
+    ...(settings.connectTimeout > 0 && settings.connectTimeout < Infinity
+      ? [['ConnectTimeout', String(seconds(settings.connectTimeout))] as const]
+      : []),
     ...(life.keepAlive
       ? [
           ['ServerAliveInterval', String(life.keepAlive.interval)] as const,
@@ -68,8 +70,12 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
   ];
 }
 
-/** Options that carry a secret by themselves have no place in ssh_config; a command line in one of these may. */
-const secretive = /^(ProxyCommand|SetEnv|KnownHostsCommand|LocalCommand|RemoteCommand)=(?!none$)/i;
+/**
+ * Options that carry a secret by themselves have no place in ssh_config; a command line in one of these may. They stand
+ * alone behind `-o` or are joined to it, with `=` or white space before their value.
+ */
+const secretive =
+  /^(?:-\w*o)?\s*(?:ProxyCommand|SetEnv|KnownHostsCommand|LocalCommand|RemoteCommand)(?:\s*=\s*|\s+)(?!none$)/i;
 
 /** A command for people to read, quoted as for a shell, secrets out. */
 export function printable(command: readonly string[]): string {

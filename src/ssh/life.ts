@@ -49,14 +49,16 @@ function markerTarget(heartbeat: HeartbeatSettings | false, loopPort: number): A
 }
 
 function keepAlive({mode, interval, timeout, maxMisses}: HeartbeatSettings): Life['keepAlive'] {
-  if (maxMisses === Infinity) return undefined;
-  if (mode === 'server-alive') return {interval: Number(seconds(interval)), countMax: maxMisses};
-  const bound = interval + timeout * maxMisses;
-  if (bound === Infinity) return undefined;
-  return {interval: Math.max(slowKeepAlive, Math.ceil(bound / 3_000)), countMax: 3};
+  const bound = mode === 'server-alive' ? interval : interval + timeout * maxMisses;
+  if (bound === Infinity || maxMisses === Infinity) return undefined;
+  if (mode === 'server-alive') return {interval: seconds(interval), countMax: Math.min(maxMisses, longest)};
+  return {interval: Math.max(slowKeepAlive, seconds(bound / 3)), countMax: 3};
 }
 
+/** Seconds: ssh counts milliseconds in 32 bits. */
+const longest = 2_147_483;
+
 /** Whole seconds, as ssh counts them; at least one, because 0 means never to it. */
-export function seconds(milliseconds: number): string {
-  return String(Math.max(1, Math.ceil(milliseconds / 1000)));
+export function seconds(milliseconds: number): number {
+  return Math.min(Math.max(1, Math.ceil(milliseconds / 1000)), longest);
 }

@@ -13,8 +13,9 @@ export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = 
   let denied: string | undefined;
   for (const directory of directories) {
     const path = resolve(cwd, directory, name);
-    if (!statSync(path, {throwIfNoEntry: false})?.isFile()) continue;
     try {
+      // A folder of PATH that this user may not enter is passed over, as one that is not there.
+      if (!statSync(path, {throwIfNoEntry: false})?.isFile()) continue;
       accessSync(path, constants.X_OK);
       return path;
     } catch {

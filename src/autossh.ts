@@ -1,13 +1,16 @@
 import {EventEmitter} from 'eventemitter3';
+import {number} from './checks.js';
 import {Alarm, now} from './clock.js';
-import {AutoSSHError, type Outcome} from './errors.js';
+import {AutoSSHError} from './errors.js';
 import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
 import {log} from './log.js';
 import {type AutoSSHOptions, type Settings, resolveOptions} from './options.js';
-import {Series} from './series.js';
+import {Service} from './service.js';
 import type {Ready, Session} from './session.js';
+import type {Connection} from './front/connection.js';
+import type {TunnelStream} from './front/stream.js';
+import {throughTunnel} from './front/url.js';
 import type {Forward} from './ssh/forward.js';
-import type {Notice} from './ssh/notice.js';
 import {type State, type StateEvent, type StateName, type StopReason, next} from './state.js';
 import {type AutoSSHStats, Statistics} from './statistics.js';
 import {WaitingList} from './waiting-list.js';
@@ -32,9 +35,10 @@ let tunnels = 0;
  */
 export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   readonly #settings: Settings;
-  readonly #series: Series;
+  readonly #service: Service;
   readonly #statistics = new Statistics();
   readonly #waiting = new WaitingList();
+  readonly #listening = new WaitingList();
   readonly #halt = new AbortController();
   readonly #lifetime = new Alarm();
   readonly #number = ++tunnels;
@@ -46,6 +50,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   };
 
   #state: State = {name: 'idle'};
+  #isListening = false;
   #forwards: readonly Forward[] = Object.freeze([]);
   #finished: Promise<void> | undefined;
   /** What keeps the process alive: everything else the tunnel has is unreferenced. */
@@ -60,7 +65,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   constructor(options: AutoSSHOptions) {
     super();
     this.#settings = resolveOptions(options, process.env);
-    this.#series = this.#makeSeries();
+    this.#service = this.#makeService();
   }
 
   /** Makes a tunnel and starts it: see {@link start}. */
@@ -77,7 +82,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   /** Of the current ssh. */
   get pid(): number | undefined {
-    return this.#state.name === 'starting' || this.#state.name === 'up' ? this.#series.session?.pid : undefined;
+    return this.#state.name === 'starting' || this.#state.name === 'up' ? this.#service.pid : undefined;
   }
 
   /** What is really bound, ephemeral ports filled in; empty until the tunnel was ready for the first time. */
@@ -102,11 +107,13 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   /** Figures, as plain JSON. */
   stats(): AutoSSHStats {
     const uptime = this.#state.name === 'up' ? Math.round(now() - this.#state.since) : 0;
-    return this.#statistics.report(this.state, uptime, this.#forwards);
+    const traffic = this.#forwards.map((_, index) => this.#service.traffic(index) ?? null);
+    return this.#statistics.report(this.state, uptime, this.#forwards, traffic);
   }
 
   /**
-   * Starts the tunnel. Resolves when it is proven ready for the first time; a second call waits for the same.
+   * Starts the tunnel. Resolves when it is proven ready for the first time, with `lazy` when its listeners are there.
+   * A second call waits for the same.
    *
    * @throws AutoSSHError when it never will be: a fatal end, `stop()`, or the signal's abort
    */
@@ -116,7 +123,9 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
       if (signal?.aborted) this.#end('aborted');
       else this.#finished = this.#run();
     }
-    return this.ready();
+    if (!this.#settings.lazy || this.#isListening) return this.ready();
+    if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
+    return this.#listening.join();
   }
 
   /**
@@ -128,6 +137,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   async ready({signal}: {readonly signal?: AbortSignal} = {}): Promise<void> {
     signal?.throwIfAborted();
     if (this.#state.name === 'up') return;
+    this.#service.wake();
     await this.#nextConnect(signal);
   }
 
@@ -138,20 +148,51 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    * @throws AutoSSHError if the tunnel was not started, or ends before
    */
   async restart(reason = 'a restart was asked for'): Promise<void> {
-    if (this.#state.name === 'idle')
-      throw new AutoSSHError('ERR_AUTOSSH_STOPPED', 'The tunnel was not started', {hint: 'Call `start()` first.'});
+    if (this.#state.name === 'idle') throw notStarted();
+    if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
     const connected = this.#nextConnect();
-    this.#series.endLife(reason);
-    return connected;
+    connected.catch(nothing);
+    if (!(await this.#service.restart(reason))) await connected;
   }
 
   /**
    * Ends the tunnel, in whatever state it is. Resolves when no process, timer, socket, listener or temporary file of it
    * is left. Calling it again waits for the same end.
+   *
+   * @param options - with `drain`, no new connection is taken at once, and open ones may finish for so many milliseconds
    */
-  async stop(): Promise<void> {
+  async stop({drain = 0}: {readonly drain?: number} = {}): Promise<void> {
+    if (number('drain', drain) > 0 && this.#state.name !== 'idle') await this.#service.drain(drain, this.#halt.signal);
     this.#end('stopped');
     await this.#finished;
+  }
+
+  /**
+   * A stream straight into the tunnel, without any TCP port: for the `stream` of pg and mysql2, or the `createConnection`
+   * of an `http.Agent`. It waits for a ready ssh as a connection does.
+   *
+   * @param nameOrIndex - of a steady local forward; without an argument the first
+   * @throws AutoSSHError if the tunnel was not started or has ended, RangeError if there is no such forward
+   */
+  connect(nameOrIndex: string | number = 0): TunnelStream {
+    if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
+    if (this.#state.name === 'idle') throw notStarted();
+    const {forwards} = this.#settings;
+    const index = forwards.findIndex((one, place) => one.name === nameOrIndex || place === nameOrIndex);
+    if (forwards[index]?.type !== 'local' || !forwards[index].steady) {
+      throw new RangeError(`There is no steady local forward ${String(nameOrIndex)}`);
+    }
+    return this.#service.connect(index);
+  }
+
+  /**
+   * The same URL with host and port replaced by those of the forward that leads there, so that
+   * `postgres://me:secret@db.internal:5432/app` becomes `postgres://me:secret@127.0.0.1:40123/app`.
+   *
+   * @throws RangeError if no local forward leads there, as before the tunnel was ready for the first time
+   */
+  url(url: string): string {
+    return throughTunnel(url, this.#forwards);
   }
 
   /** {@link stop}, so that `await using tunnel = await AutoSSH.open(…)` works. */
@@ -182,7 +223,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
       this.#end('max-lifetime');
     });
     try {
-      await this.#series.run();
+      await this.#service.run();
     } catch (error) {
       // A rejection after the halt is the halt; whichever error came with it says nothing more.
       if (!this.#halt.signal.aborted) this.#end('fatal', toError(error));
@@ -190,23 +231,34 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     this.#finish();
   }
 
-  #makeSeries(): Series {
-    return new Series(
+  #makeService(): Service {
+    return new Service(
       this.#settings,
       {
-        onSpawn: (session, starts) => {
-          this.#spawned(session, starts);
+        onSpawn: ({pid, command, number}, isUp) => {
+          this.#statistics.starts = number;
+          if (!isUp) this.#enter({type: 'spawn', starts: number});
+          this.#logSSH('start %d, pid %d: %s', number, pid ?? 0, command);
+          if (pid !== undefined) this.#tell('start', {starts: number, pid, command});
         },
         onReady: (session, ready) => {
           this.#connected(session, ready);
         },
-        onEnd: (outcome) => {
-          this.#disconnected(outcome);
+        onEnd: (outcome, isUp) => {
+          this.#statistics.lastOutcome = outcome;
+          if (this.#state.name === 'up' && !isUp) this.#enter({type: 'lost'});
+          if (outcome.stage === 'up') this.#tell('disconnect', {outcome, uptime: outcome.uptime});
         },
-        onWait: (wait) => {
+        onWait: (wait, isUp) => {
           this.#log('%s; ssh is started again in %d ms (attempt %d)', wait.outcome.message, wait.delay, wait.attempt);
-          this.#enter({type: 'wait', delay: wait.delay});
+          if (!isUp) this.#enter({type: 'wait', delay: wait.delay});
           this.#tell('restart', wait);
+        },
+        onDormant: (listening) => {
+          this.#enter({type: 'wait', delay: Infinity});
+          this.#forwards = listening;
+          this.#isListening = true;
+          this.#listening.resolveAll();
         },
         onConcession: (concession) => {
           this.#tell('warning', concession);
@@ -215,8 +267,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
           this.#logSSH('%s', line);
           this.#tell('stderr', {line});
         },
-        onNotice: (notice) => {
-          if (notice.kind === 'channel-open-failed') this.#targetFailed(notice);
+        onTargetFailed: (detail) => {
+          this.#targetFailed(detail);
         },
         onSend: () => {
           this.#statistics.sent++;
@@ -230,31 +282,39 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
           const {heartbeat} = this.#settings;
           this.#tell('heartbeat-miss', {misses, maxMisses: heartbeat ? heartbeat.maxMisses : 0, waited, reason});
         },
+        onConnection: (connection) => {
+          this.#tell('connection', {
+            id: connection.id,
+            forward: this.#nameOf(connection),
+            held: Math.round(connection.held),
+          });
+        },
+        onConnectionEnd: (connection, end) => {
+          this.#tell('connection-end', {
+            id: connection.id,
+            forward: this.#nameOf(connection),
+            end,
+            duration: Math.round(now() - connection.since),
+            bytesSent: connection.bytesSent,
+            bytesReceived: connection.bytesReceived,
+            ...(connection.refusal !== undefined && {cause: connection.refusal}),
+          });
+        },
       },
       this.#halt.signal,
     );
   }
 
-  #spawned({pid, command}: Session, starts: number): void {
-    this.#statistics.starts = starts;
-    this.#enter({type: 'spawn', starts});
-    this.#logSSH('start %d, pid %d: %s', starts, pid ?? 0, command);
-    if (pid !== undefined) this.#tell('start', {starts, pid, command});
+  #nameOf({forward}: Connection): string {
+    return this.#settings.forwards[forward]?.name ?? '';
   }
 
-  #connected({pid = 0}: Session, {elapsed, forwards, rtt}: Ready): void {
-    const {starts} = this.#statistics;
+  #connected({pid = 0, number}: Session, {elapsed, forwards, rtt}: Ready): void {
     this.#forwards = forwards;
-    this.#enter({type: 'ready', starts, at: now()});
+    if (this.#state.name !== 'up') this.#enter({type: 'ready', starts: number, at: now()});
     this.#waiting.resolveAll();
-    this.#tell('connect', {starts, pid, elapsed, forwards});
+    this.#tell('connect', {starts: number, pid, elapsed, forwards});
     if (rtt !== undefined) this.#answered(rtt);
-  }
-
-  #disconnected(outcome: Outcome): void {
-    this.#statistics.lastOutcome = outcome;
-    if (this.#state.name === 'up') this.#enter({type: 'lost'});
-    if (outcome.stage === 'up') this.#tell('disconnect', {outcome, uptime: outcome.uptime});
   }
 
   #answered(rtt: number): void {
@@ -263,7 +323,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     this.#tell('heartbeat', {rtt, beats: this.#statistics.answered});
   }
 
-  #targetFailed({detail}: Extract<Notice, {kind: 'channel-open-failed'}>): void {
+  #targetFailed(detail: string): void {
     // The first of each life is told; a service that is down is asked for often.
     if (this.#statistics.targetFailures++ > 0) return;
     this.#tell('warning', {
@@ -277,7 +337,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') return;
     const idle = this.#state.name === 'idle';
     this.#halt.abort();
-    this.#series.endLife(endings[reason]);
+    this.#service.halt(endings[reason]);
     this.#enter({type: 'end', reason, ...(error && {error})});
     if (idle) {
       this.#finished = Promise.resolve();
@@ -295,6 +355,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     if (this.#state.name !== 'stopped') return;
     const {reason, error} = this.#state;
     this.#waiting.rejectAll(this.#endError());
+    this.#listening.rejectAll(this.#endError());
     if (error) this.#tell('fatal', error);
     this.#tell('stop', {reason, ...(error && {error})});
   }
@@ -349,6 +410,10 @@ const endings: Readonly<Record<StopReason, string>> = {
   'max-lifetime': 'The tunnel has reached its maximum lifetime',
   fatal: 'The tunnel has ended',
 };
+
+function notStarted(): AutoSSHError {
+  return new AutoSSHError('ERR_AUTOSSH_STOPPED', 'The tunnel was not started', {hint: 'Call `start()` first.'});
+}
 
 function toError(error: unknown): AutoSSHError {
   if (error instanceof AutoSSHError) return error;

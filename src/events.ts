@@ -9,7 +9,9 @@ export type WarningCode =
   /** The heartbeat's `remotePort` is held by something else on the server: another is used. */
   | 'WARN_AUTOSSH_HEARTBEAT_PORT'
   /** ssh could not connect a client to its target; the tunnel itself is well. */
-  | 'WARN_AUTOSSH_TARGET';
+  | 'WARN_AUTOSSH_TARGET'
+  /** The spare ssh cannot be had any more; the first one goes on. */
+  | 'WARN_AUTOSSH_STANDBY';
 
 /** The payload of each event. */
 export interface AutoSSHEventPayloads {
@@ -40,6 +42,21 @@ export interface AutoSSHEventPayloads {
   disconnect: {readonly outcome: Outcome; readonly uptime: number};
   /** A new ssh will be started after `delay` milliseconds: the `attempt`-th restart of this outage. */
   restart: {readonly outcome: Outcome; readonly attempt: number; readonly delay: number};
+  /** A connection through a steady forward was connected with the tunnel, after it was held for `held` milliseconds. */
+  connection: {readonly id: number; readonly forward: string; readonly held: number};
+  /**
+   * A connection through a steady forward has ended, after `duration` milliseconds; `cause` is why the server could not
+   * reach the target.
+   */
+  'connection-end': {
+    readonly id: number;
+    readonly forward: string;
+    readonly end: 'finished' | 'cut' | 'client-gone' | 'refused' | 'gave-up' | 'target-failed';
+    readonly duration: number;
+    readonly bytesSent: number;
+    readonly bytesReceived: number;
+    readonly cause?: string;
+  };
   /** Something to know that stops nothing. */
   warning: {readonly code: WarningCode; readonly message: string};
   /** A line of ssh's stderr. */

@@ -34,6 +34,7 @@ export class Provision {
   #prefix: readonly string[];
   #heartbeat: HeartbeatSettings | false;
   #forwards: readonly Forward[];
+  #starts = 0;
   #portsAreKnown = false;
   #portChoices = 0;
   #loopRefusals = 0;
@@ -66,8 +67,14 @@ export class Provision {
     this.#forwards = Object.freeze(chosen);
   }
 
+  /** How often ssh has been started. */
+  get starts(): number {
+    return this.#starts;
+  }
+
   /** What the next life is made of. */
-  next(number: number): SessionOptions {
+  next(): SessionOptions {
+    const number = ++this.#starts;
     const {sshPath, env = process.env, cwd} = this.#settings;
     return {
       settings: this.#settings,

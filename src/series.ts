@@ -48,7 +48,6 @@ export class Series {
   #parked = false;
 
   // The history that the policy goes by.
-  #starts = 0;
   #firstStart = 0;
   #everReady = false;
   #attempt = 0;
@@ -205,7 +204,6 @@ export class Series {
   }
 
   #spawn(): Session {
-    this.#starts++;
     this.#hurry = false;
     const listener = this.#listener;
     const session: Session = new Session(this.#provision.next(), {
@@ -268,9 +266,13 @@ export class Series {
     const wake = (this.#wake = new AbortController());
     while (this.#parked && !this.#signal.aborted) {
       await new Promise<void>((resolve) => {
-        wake.signal.addEventListener('abort', () => {
-          resolve();
-        }, {once: true});
+        wake.signal.addEventListener(
+          'abort',
+          () => {
+            resolve();
+          },
+          {once: true},
+        );
       });
       break;
     }

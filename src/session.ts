@@ -107,6 +107,7 @@ export class Session {
       const listen = this.#life.forwards[index]?.listen;
       return listen && 'path' in listen ? listen.path : '';
     },
+    beats: () => this.#beats,
     probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),
     isEnding: () => this.#isOver() || (this.pid !== undefined && isExiting(this.pid)),
   };
@@ -131,6 +132,11 @@ export class Session {
     this.#deadline.set(settings.readyTimeout, () => {
       void this.#timeOut();
     });
+  }
+
+  /** The number of this life. */
+  get number(): number {
+    return this.#options.number;
   }
 
   /** How connections go through it once it is ready. */

@@ -1,4 +1,5 @@
 import type {Outcome} from './errors.js';
+import type {Traffic} from './front/fronts.js';
 import type {Forward} from './ssh/forward.js';
 import type {StateName} from './state.js';
 
@@ -31,6 +32,8 @@ export interface AutoSSHStats {
 export interface ForwardStats extends Forward {
   /** Whether it is bound now. */
   readonly bound: boolean;
+  /** Its connections; `null` for a direct forward, whose connections only ssh knows. */
+  readonly connections: Traffic | null;
 }
 
 /** The weight of a new round trip time in the smoothed one. */
@@ -53,7 +56,12 @@ export class Statistics {
     this.#smoothedRtt = this.#smoothedRtt === null ? rtt : this.#smoothedRtt + smoothing * (rtt - this.#smoothedRtt);
   }
 
-  report(state: StateName, uptime: number, forwards: readonly Forward[]): AutoSSHStats {
+  report(
+    state: StateName,
+    uptime: number,
+    forwards: readonly Forward[],
+    traffic: readonly (Traffic | null)[],
+  ): AutoSSHStats {
     const {starts, sent, answered, missed, targetFailures, lastOutcome} = this;
     return {
       state,
@@ -62,7 +70,7 @@ export class Statistics {
       uptime,
       heartbeats: {sent, answered, missed, lastRtt: this.#lastRtt, smoothedRtt: this.#smoothedRtt},
       lastOutcome,
-      forwards: forwards.map((one) => ({...one, bound: state === 'up'})),
+      forwards: forwards.map((one, index) => ({...one, bound: state === 'up', connections: traffic[index] ?? null})),
       targetFailures,
     };
   }

@@ -23,6 +23,15 @@ export interface ExchangeSettings {
 /** ssh tells that a target failed and closes the connection at about the same time; so long one waits for the other. */
 const tellingTime = 50;
 
+/** Without a heartbeat nothing tells when a way leads somewhere again: it is tried anew after so many milliseconds. */
+const breather = 20;
+
+async function pause(milliseconds: number): Promise<void> {
+  return new Promise((resolve) => {
+    new Alarm().set(milliseconds, resolve);
+  });
+}
+
 /** Where every connection of the tunnel's own listeners is served by the ssh of the moment, or waits for the next. */
 export class Exchange {
   readonly #settings: ExchangeSettings;
@@ -125,8 +134,10 @@ export class Exchange {
       }
       upstream?.destroy();
       this.#leave(connection);
+      if (upstream) continue;
       // It led nowhere: nobody is sent there before it has shown that it does again.
-      if (!upstream) this.distrust(way);
+      if (way.beats()) this.distrust(way);
+      else await pause(breather);
     }
   }
 
@@ -135,9 +146,7 @@ export class Exchange {
     if (!upstream) return;
     const end = await bridge(client, upstream, way.isEnding);
     if (connection.bytesReceived === 0 && connection.refusal === undefined && !way.isEnding()) {
-      await new Promise<void>((resolve) => {
-        new Alarm().set(tellingTime, resolve);
-      });
+      await pause(tellingTime);
     }
     this.#leave(connection);
     this.#listener.onEnd(connection, connection.refusal === undefined ? end : 'target-failed');

@@ -50,15 +50,23 @@ export function resolveFront(
   const single = forwards.findIndex((one) => !canOverlap(one));
   if (standby && (single >= 0 || remotePort !== undefined)) {
     const what = single >= 0 ? `\`forwards[${String(single)}]\`` : '`heartbeat.remotePort`';
-    throw new TypeError(`Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``);
+    throw new TypeError(
+      `Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``,
+    );
   }
   for (const [name, on] of [
     ['lazy', lazy],
     ['idleTimeout', idleTimeout !== Infinity],
   ] as const) {
     if (!on) continue;
-    if (!forwards.some((one) => one.steady)) throw new TypeError(`Expected \`${name}\` to be absent without a steady forward: ssh could not be started by a connection`);
-    if (standby) throw new TypeError(`Expected \`${name}\` to be absent with \`standby\`: the one saves an ssh, the other spends one`);
+    if (!forwards.some((one) => one.steady))
+      throw new TypeError(
+        `Expected \`${name}\` to be absent without a steady forward: ssh could not be started by a connection`,
+      );
+    if (standby)
+      throw new TypeError(
+        `Expected \`${name}\` to be absent with \`standby\`: the one saves an ssh, the other spends one`,
+      );
   }
   return {
     holdTimeout: number('holdTimeout', given['holdTimeout'], {off: true}),

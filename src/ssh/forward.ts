@@ -128,7 +128,11 @@ function fromObject(option: unknown, index: number, optionPath: string): Forward
   const {steady = type !== 'remote' && 'port' in at} = option;
   if (typeof steady !== 'boolean') throw unexpected(`${optionPath}.steady`, 'a boolean', steady);
   if (steady && 'path' in at) {
-    throw unexpected(`${optionPath}.steady`, 'false or absent where `listen` is a Unix socket: on that ssh listens itself', steady);
+    throw unexpected(
+      `${optionPath}.steady`,
+      'false or absent where `listen` is a Unix socket: on that ssh listens itself',
+      steady,
+    );
   }
   return Object.freeze({
     name,

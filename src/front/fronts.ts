@@ -1,0 +1,216 @@
+import {Alarm, now} from '../clock.js';
+import {AutoSSHError} from '../errors.js';
+import {listenerOf} from '../procfs.js';
+import {type Address, type Forward, formatAddress} from '../ssh/forward.js';
+import type {Client} from './bridge.js';
+import type {Connection} from './connection.js';
+import {type ConnectionEnd, Exchange, type ExchangeSettings} from './exchange.js';
+import {FrontListener} from './listener.js';
+import {type TunnelStream, makeStream} from './stream.js';
+
+/** What the connections of one forward have come to. Times are milliseconds. */
+export interface Traffic {
+  /** Connections open now. */
+  readonly open: number;
+  /** Connections that wait for a ready ssh now. */
+  readonly waiting: number;
+  /** Connections that came, ever. */
+  readonly total: number;
+  /** Connections that had to wait, ever. */
+  readonly held: number;
+  /** Connections that were reset without being served, ever. */
+  readonly refused: number;
+  /** Connections that were cut off, or whose target the server could not reach, ever. */
+  readonly failed: number;
+  /** Bytes into the tunnel. */
+  readonly bytesSent: number;
+  /** Bytes out of the tunnel. */
+  readonly bytesReceived: number;
+  /** The longest that one waited. */
+  readonly longestHold: number;
+}
+
+/** What the fronts tell. */
+export interface FrontsListener {
+  readonly onConnection: (connection: Connection) => void;
+  readonly onConnectionEnd: (connection: Connection, end: ConnectionEnd) => void;
+  /** There is a connection, where there was none. */
+  readonly onBusy: () => void;
+  /** The last connection has ended. */
+  readonly onIdle: () => void;
+}
+
+type Count = {-readonly [Name in keyof Traffic]: Traffic[Name]};
+
+/** The listeners that are the library's own, what comes in on them, and where it goes. */
+export class Fronts {
+  readonly exchange: Exchange;
+  readonly #forwards: readonly Forward[];
+  readonly #listener: FrontsListener;
+  readonly #listeners: FrontListener[] = [];
+  readonly #addresses: (Address | undefined)[];
+  readonly #counts: Count[];
+  readonly #waiting = new Set<Connection>();
+  #size = 0;
+  #onEmpty: (() => void) | undefined;
+
+  constructor(forwards: readonly Forward[], settings: ExchangeSettings, listener: FrontsListener) {
+    this.#forwards = forwards;
+    this.#listener = listener;
+    this.#addresses = forwards.map(() => undefined);
+    this.#counts = forwards.map(() => ({
+      open: 0,
+      waiting: 0,
+      total: 0,
+      held: 0,
+      refused: 0,
+      failed: 0,
+      bytesSent: 0,
+      bytesReceived: 0,
+      longestHold: 0,
+    }));
+    this.exchange = new Exchange(settings, {
+      onHold: (connection) => {
+        this.#held(connection);
+      },
+      onOpen: (connection) => {
+        this.#opened(connection);
+      },
+      onEnd: (connection, end) => {
+        this.#ended(connection, end);
+      },
+    });
+  }
+
+  /**
+   * Listens, for every steady forward.
+   *
+   * @throws AutoSSHError that names the port and, where that can be known, who holds it
+   */
+  async open(): Promise<void> {
+    for (const [index, forward] of this.#forwards.entries()) {
+      if (!forward.steady) continue;
+      const listener = new FrontListener(forward.listen, (socket) => {
+        socket.unref();
+        this.#accept(index, socket);
+      });
+      this.#listeners.push(listener);
+      try {
+        this.#addresses[index] = await listener.open();
+      } catch (error) {
+        throw await taken(forward, error as Error);
+      }
+    }
+  }
+
+  /** Where a steady forward listens. */
+  addressOf(index: number): Address | undefined {
+    return this.#addresses[index];
+  }
+
+  /** A stream through a steady forward, without any port. */
+  connect(index: number): TunnelStream {
+    const {host, far} = makeStream();
+    this.#accept(index, far);
+    return host;
+  }
+
+  /** The figures of a steady forward. */
+  traffic(index: number): Traffic | undefined {
+    const count = this.#counts[index];
+    if (!count || !this.#forwards[index]?.steady) return undefined;
+    const traffic = {...count};
+    for (const one of this.exchange.connections) {
+      if (one.forward !== index) continue;
+      traffic.bytesSent += one.bytesSent;
+      traffic.bytesReceived += one.bytesReceived;
+    }
+    return traffic;
+  }
+
+  /** Takes no new connections, and gives the open ones so many milliseconds to finish. */
+  async drain(milliseconds: number, signal: AbortSignal): Promise<void> {
+    for (const listener of this.#listeners) listener.close();
+    if (this.#size === 0 || milliseconds === 0) return;
+    const alarm = new Alarm();
+    await new Promise<void>((resolve) => {
+      this.#onEmpty = resolve;
+      alarm.set(milliseconds, resolve);
+      signal.addEventListener(
+        'abort',
+        () => {
+          resolve();
+        },
+        {once: true},
+      );
+    });
+    alarm.stop();
+  }
+
+  /** Ends what is left. */
+  close(): void {
+    for (const listener of this.#listeners) listener.close();
+    this.exchange.close();
+    this.exchange.cutAll();
+  }
+
+  #accept(index: number, client: Client): void {
+    const count = this.#counts[index];
+    if (count) count.total++;
+    this.#size++;
+    if (this.#size === 1) this.#listener.onBusy();
+    this.exchange.accept(index, client);
+  }
+
+  #held(connection: Connection): void {
+    const count = this.#counts[connection.forward];
+    if (!count || this.#waiting.has(connection)) return;
+    this.#waiting.add(connection);
+    count.waiting++;
+    count.held++;
+  }
+
+  #released(connection: Connection): void {
+    const count = this.#counts[connection.forward];
+    if (!count || !this.#waiting.delete(connection)) return;
+    count.waiting--;
+    count.longestHold = Math.max(count.longestHold, Math.round(now() - connection.since));
+  }
+
+  #opened(connection: Connection): void {
+    this.#released(connection);
+    const count = this.#counts[connection.forward];
+    if (count) count.open++;
+    this.#listener.onConnection(connection);
+  }
+
+  #ended(connection: Connection, end: ConnectionEnd): void {
+    this.#released(connection);
+    const count = this.#counts[connection.forward];
+    if (count) {
+      if (connection.upstream) count.open--;
+      if (end === 'refused') count.refused++;
+      if (end === 'cut' || end === 'target-failed') count.failed++;
+      count.bytesSent += connection.bytesSent;
+      count.bytesReceived += connection.bytesReceived;
+    }
+    this.#listener.onConnectionEnd(connection, end);
+    this.#size--;
+    if (this.#size > 0) return;
+    this.#onEmpty?.();
+    this.#listener.onIdle();
+  }
+}
+
+async function taken({listen, name}: Forward, error: NodeJS.ErrnoException): Promise<AutoSSHError> {
+  const holder = 'port' in listen && error.code === 'EADDRINUSE' ? await listenerOf(listen.port) : undefined;
+  const holds = holder ? `: ${holder.name} (pid ${String(holder.pid)}) listens there` : '';
+  return new AutoSSHError(
+    'ERR_AUTOSSH_FORWARD',
+    `The forward ${name} could not listen on ${formatAddress(listen)}: ${error.message}${holds}`,
+    {
+      cause: error,
+      retryable: false,
+    },
+  );
+}

@@ -1,0 +1,34 @@
+import {type Duplex, duplexPair} from 'node:stream';
+
+/** A stream into the tunnel, with what clients of sockets call on them. There is no socket, so some of it does nothing. */
+export interface TunnelStream extends Duplex {
+  /** Emits `'connect'`, as a socket does; where to was said before. */
+  connect(...address: unknown[]): this;
+  setNoDelay(noDelay?: boolean): this;
+  setKeepAlive(enable?: boolean, initialDelay?: number): this;
+  setTimeout(milliseconds: number, callback?: () => void): this;
+  ref(): this;
+  unref(): this;
+}
+
+/** Two ends of one stream: the host's, and the one that is joined with the tunnel. */
+export function makeStream(): {readonly host: TunnelStream; readonly far: Duplex} {
+  const [near, far] = duplexPair({allowHalfOpen: true});
+  // A pair passes on what is said and that it is over, but not that it has failed.
+  near.once('close', () => far.destroy());
+  far.once('close', () => {
+    near.destroy(far.errored ?? undefined);
+  });
+  const host: TunnelStream = Object.assign(near, {
+    connect(): TunnelStream {
+      process.nextTick(() => host.emit('connect'));
+      return host;
+    },
+    setNoDelay: (): TunnelStream => host,
+    setKeepAlive: (): TunnelStream => host,
+    setTimeout: (): TunnelStream => host,
+    ref: (): TunnelStream => host,
+    unref: (): TunnelStream => host,
+  });
+  return {host, far};
+}

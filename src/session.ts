@@ -103,6 +103,7 @@ export class Session {
   #firstRtt: number | undefined;
   #cause: EndCause | undefined;
   readonly #way: Way = {
+    heardAt: 0,
     socketOf: (index) => {
       const listen = this.#life.forwards[index]?.listen;
       return listen && 'path' in listen ? listen.path : '';
@@ -184,7 +185,9 @@ export class Session {
       {
         onSend: this.#listener.onSend,
         onMiss: this.#listener.onMiss,
+        heardAt: () => this.#way.heardAt,
         onBeat: (rtt) => {
+          this.#way.heardAt = now();
           // The first one is told with the connect it proves.
           if (this.#readyAt === undefined) this.#firstRtt = rtt;
           else this.#listener.onBeat(rtt);

@@ -25,6 +25,8 @@ const rooms: readonly {level: number; files: string; pure?: true}[] = [
   {level: 1, files: 'src/ssh/notice.ts', pure: true},
   {level: 1, files: 'src/ssh/notice-table.ts', pure: true},
   {level: 1, files: 'src/ssh/verdict.ts', pure: true},
+  {level: 2, files: 'src/front/options.ts', pure: true},
+  {level: 2, files: 'src/front/url.ts', pure: true},
   {level: 2, files: 'src/heartbeat/options.ts', pure: true},
   {level: 2, files: 'src/restart/options.ts', pure: true},
   {level: 3, files: 'src/options.ts', pure: true},
@@ -46,9 +48,10 @@ const rooms: readonly {level: number; files: string; pure?: true}[] = [
   {level: 5, files: 'src/session.ts'},
   {level: 6, files: 'src/provision.ts'},
   {level: 7, files: 'src/series.ts'},
-  {level: 8, files: 'src/autossh.ts'},
-  {level: 9, files: 'src/index.ts'},
-  {level: 10, files: 'src/cli/*.ts'},
+  {level: 8, files: 'src/service.ts'},
+  {level: 9, files: 'src/autossh.ts'},
+  {level: 10, files: 'src/index.ts'},
+  {level: 11, files: 'src/cli/*.ts'},
 ];
 
 /** What a pure file may take from Node: functions of their arguments. */

@@ -24,6 +24,8 @@ export class Connection {
     this.client = client;
     client.on('error', this.#leave);
     client.once('close', this.#leave);
+    // Its first bytes are read while the way is entered, as far as the stream's own buffer goes.
+    client.read(0);
   }
 
   /** Whether the client has given up. */

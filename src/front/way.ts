@@ -1,9 +1,12 @@
 import {type Socket, connect} from 'node:net';
+import {now} from '../clock.js';
 
 /** A ready ssh, as the connections that go through it see it. */
 export interface Way {
   /** The private socket on which it listens for a forward. */
   readonly socketOf: (forward: number) => string;
+  /** When something last came through it from the server, on the clock of `now()`. */
+  heardAt: number;
   /** Whether it is alive now, proven by a beat sent after the call; `undefined` where there is no heartbeat to ask. */
   readonly probe: () => Promise<boolean | undefined>;
   /** Whether there is a heartbeat that tells when it is alive again. */
@@ -12,16 +15,19 @@ export interface Way {
   readonly isEnding: () => boolean;
 }
 
+/** What has been heard from within so many milliseconds needs no proof that it is alive. */
+const fresh = 5;
+
 /**
  * Opens a connection into the tunnel. `undefined`: this way does not, or no longer, lead anywhere, and nothing has been
  * sent on it.
  *
- * ssh accepts connections while it is alone with itself, so a connect proves nothing. It does not pass on a byte before
- * the server has opened the channel, and for that time a beat goes beside it: what is sent after the beat is sent to a
- * tunnel that was alive after the connection came.
+ * ssh accepts connections while it is alone with itself, so a connect proves nothing. A tunnel that has been silent is
+ * asked first, and not beside: a beat and the opening of a channel on the way at once hold each other up (ssh leaves
+ * Nagle's algorithm on where there is no terminal).
  */
 export async function enter(way: Way, forward: number): Promise<Socket | undefined> {
-  const alive = way.probe();
+  if (now() - way.heardAt > fresh && (await way.probe()) === false) return undefined;
   const socket = connect({path: way.socketOf(forward), allowHalfOpen: true});
   socket.unref();
   const connected = await new Promise<boolean>((resolve) => {
@@ -32,7 +38,10 @@ export async function enter(way: Way, forward: number): Promise<Socket | undefin
       resolve(false);
     });
   });
-  if (connected && (await alive) !== false) return socket;
-  socket.destroy();
-  return undefined;
+  if (!connected) return undefined;
+  socket.on('data', () => {
+    way.heardAt = now();
+  });
+  socket.pause();
+  return socket;
 }

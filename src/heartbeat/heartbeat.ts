@@ -6,6 +6,8 @@ import type {HeartbeatSettings} from './options.js';
 
 /** What a heartbeat tells. */
 export interface HeartbeatListener {
+  /** When something else last came through the tunnel: that is life too, on a link that is too busy for a beat. */
+  readonly heardAt?: () => number;
   /** A beat went out. */
   readonly onSend: () => void;
   /** A beat came back after so many milliseconds. */
@@ -134,13 +136,20 @@ export class Heartbeat {
   }
 
   #beat(): void {
+    const sentAt = this.#send();
+    if (this.#awaited) this.#await(this.#awaited, sentAt);
+  }
+
+  #await(beat: AwaitedBeat, since: number): void {
     const {timeout} = this.#settings;
-    const due = this.#send() + timeout;
-    const beat = this.#awaited;
-    this.#deadline.set(timeout, () => {
-      // An answer that has arrived while this process was busy is heard first.
+    const due = since + timeout;
+    this.#deadline.set(due - now(), () => {
+      // What has arrived while this process was busy is heard first.
       setImmediate(() => {
-        if (beat && this.#awaited === beat) this.#late(beat, now() - due);
+        if (this.#awaited !== beat) return;
+        const heardAt = this.#listener.heardAt?.() ?? 0;
+        if (heardAt > since) this.#await(beat, heardAt);
+        else this.#late(beat, now() - due);
       });
     });
   }

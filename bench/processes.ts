@@ -13,9 +13,15 @@ export function processorTime(pid: number): number {
   }, 0);
 }
 
-/** Memory in kilobytes, counting its share only of what a process has in common with others (proportional set size). */
+/**
+ * Memory in kilobytes, counting its share only of what a process has in common with others (proportional set size), of
+ * what is not a file's. A process's part of the pages of its program grows and shrinks by megabytes as other processes
+ * of the same program come and go on the machine, and has nothing to do with what it does.
+ */
 export function proportionalSetSize(pid: number): number {
-  return Number(/^Pss:\s+(\d+) kB$/m.exec(read(`/proc/${pid}/smaps_rollup`))?.[1] ?? 0);
+  const sizes = read(`/proc/${pid}/smaps_rollup`);
+  const size = /^Pss_Anon:\s+(\d+) kB$/m.exec(sizes) ?? /^Pss:\s+(\d+) kB$/m.exec(sizes);
+  return Number(size?.[1] ?? 0);
 }
 
 function tasks(pid: number): string[] {

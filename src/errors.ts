@@ -27,6 +27,7 @@ export interface AutoSSHErrorFacts {
   readonly signal?: NodeJS.Signals | undefined;
   /** The last lines of ssh's stderr. */
   readonly stderr?: readonly string[] | undefined;
+  /** The error behind it: for a gate or a limit the last failure of ssh. */
   readonly cause?: unknown;
 }
 
@@ -81,6 +82,7 @@ const general: Readonly<Record<AutoSSHErrorCode, {readonly retryable: boolean; r
  * `code` is stable, `message` is for people, `hint` says what to do.
  */
 export class AutoSSHError extends Error {
+  /** Tells it apart where `instanceof` cannot, as between two copies of this package. */
   override readonly name = 'AutoSSHError';
   /** What happened; stable over versions. */
   readonly code: AutoSSHErrorCode;
@@ -124,7 +126,14 @@ export interface Outcome {
   /** Whether the server turned the connection away because it has too many (MaxStartups, PerSourcePenalties). */
   readonly throttled: boolean;
   /** The forward that could not be bound, if that was it. */
-  readonly forward?: {readonly side: 'local' | 'remote'; readonly listen: string; readonly name?: string};
+  readonly forward?: {
+    /** Who could not listen: ssh on this machine (`-L`, `-D`), or the server (`-R`). */
+    readonly side: 'local' | 'remote';
+    /** The address for people, such as `127.0.0.1:5432` or a path, as far as ssh tells it. */
+    readonly listen: string;
+    /** Its name in the options; absent where it comes from `ssh_config`. */
+    readonly name?: string;
+  };
   /** How far this ssh had come. */
   readonly stage: Stage;
   /** ssh's exit code, if it exited. */

@@ -16,55 +16,117 @@ export type WarningCode =
 /** The payload of each event. */
 export interface AutoSSHEventPayloads {
   /** Every change of state. */
-  state: {readonly from: StateName; readonly to: StateName};
-  /** ssh was spawned; `command` is for people, secrets out. */
-  start: {readonly starts: number; readonly pid: number; readonly command: string};
-  /**
-   * The tunnel is proven ready: its forwards are bound and, where there is a heartbeat, the first beat came back.
-   * `elapsed` is in milliseconds since ssh was spawned.
-   */
-  connect: {
+  state: {
+    /** The state it was in. */
+    readonly from: StateName;
+    /** The one it is in now, as `tunnel.state` says already. */
+    readonly to: StateName;
+  };
+  /** ssh was spawned. */
+  start: {
+    /** Which ssh of this tunnel it is, from 1. */
     readonly starts: number;
+    /** Its process id, which is also that of its process group, unless `stdio` is `'inherit'`. */
     readonly pid: number;
+    /** Its command line for people to read, quoted as for a shell, secrets out. */
+    readonly command: string;
+  };
+  /** The tunnel is proven ready: its forwards are bound and, where there is a heartbeat, the first beat came back. */
+  connect: {
+    /** Which ssh of this tunnel it is, from 1. */
+    readonly starts: number;
+    /** Its process id. */
+    readonly pid: number;
+    /** Milliseconds since it was spawned. */
     readonly elapsed: number;
+    /** What is bound; a remote port that the server chooses may be another than before. */
     readonly forwards: readonly Forward[];
   };
-  /** A beat came back after `rtt` milliseconds; `beats` have so far. */
-  heartbeat: {readonly rtt: number; readonly beats: number};
-  /** A beat did not come back for `waited` milliseconds: the `misses`-th in a row. */
+  /** A beat came back. */
+  heartbeat: {
+    /** Its round trip time in milliseconds. */
+    readonly rtt: number;
+    /** How many have come back since the tunnel was started, over all its ssh processes. */
+    readonly beats: number;
+  };
+  /** A beat did not come back in time. */
   'heartbeat-miss': {
+    /** How many in a row, this one included. */
     readonly misses: number;
+    /** At how many ssh is replaced; `Infinity`: at none. */
     readonly maxMisses: number;
+    /** Milliseconds since the beat was sent. */
     readonly waited: number;
+    /** `'closed'`: meanwhile its connection through the tunnel was closed; `'timeout'`: nothing came at all. */
     readonly reason: 'timeout' | 'closed';
   };
-  /** A ready ssh ended after `uptime` milliseconds. */
-  disconnect: {readonly outcome: Outcome; readonly uptime: number};
-  /** A new ssh will be started after `delay` milliseconds: the `attempt`-th restart of this outage. */
-  restart: {readonly outcome: Outcome; readonly attempt: number; readonly delay: number};
-  /** A connection through a steady forward was connected with the tunnel, after it was held for `held` milliseconds. */
-  connection: {readonly id: number; readonly forward: string; readonly held: number};
-  /**
-   * A connection through a steady forward has ended, after `duration` milliseconds; `cause` is why the server could not
-   * reach the target.
-   */
-  'connection-end': {
+  /** A ready ssh ended. */
+  disconnect: {
+    /** How, and why; its `reason` is `'requested'` where this program asked for it. */
+    readonly outcome: Outcome;
+    /** Milliseconds that it was ready. */
+    readonly uptime: number;
+  };
+  /** A new ssh will be started. */
+  restart: {
+    /** How the one before ended. */
+    readonly outcome: Outcome;
+    /** How many failures this outage has had, from 1; one that was asked for is none, so it can be 0. */
+    readonly attempt: number;
+    /** Milliseconds until then. */
+    readonly delay: number;
+  };
+  /** A connection through a steady forward was joined with the tunnel. */
+  connection: {
+    /** Its number, from 1. */
     readonly id: number;
+    /** The name of the forward. */
     readonly forward: string;
+    /** Milliseconds that it had to wait before. */
+    readonly held: number;
+  };
+  /** A connection through a steady forward has ended, or was never served. */
+  'connection-end': {
+    /** Its number, from 1. */
+    readonly id: number;
+    /** The name of the forward. */
+    readonly forward: string;
+    /**
+     * `'finished'`: both sides had said all; `'client-gone'`: the client cut it off; `'cut'`: the tunnel lost it;
+     * `'target-failed'`: the server could not reach the target; `'refused'`: no ssh was ready in time, or too many waited;
+     * `'gave-up'`: the client went while it waited.
+     */
     readonly end: 'finished' | 'cut' | 'client-gone' | 'refused' | 'gave-up' | 'target-failed';
+    /** Milliseconds since it came. */
     readonly duration: number;
+    /** Bytes into the tunnel. */
     readonly bytesSent: number;
+    /** Bytes out of the tunnel. */
     readonly bytesReceived: number;
+    /** Why the server could not reach the target, in its words. */
     readonly cause?: string;
   };
   /** Something to know that stops nothing. */
-  warning: {readonly code: WarningCode; readonly message: string};
-  /** A line of ssh's stderr. */
-  stderr: {readonly line: string};
+  warning: {
+    /** What it is about; stable over versions. */
+    readonly code: WarningCode;
+    /** One sentence for people. */
+    readonly message: string;
+  };
+  /** ssh wrote something to its stderr. */
+  stderr: {
+    /** One line without its end, and without control characters; a very long one is cut. */
+    readonly line: string;
+  };
   /** The tunnel has ended and will not be restarted. */
   fatal: AutoSSHError;
   /** The last event, exactly once. */
-  stop: {readonly reason: StopReason; readonly error?: AutoSSHError};
+  stop: {
+    /** What ended the tunnel. */
+    readonly reason: StopReason;
+    /** The one of `fatal`, if `reason` is that. */
+    readonly error?: AutoSSHError;
+  };
 }
 
 /** The listeners' signatures, for eventemitter3. */

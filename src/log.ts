@@ -21,12 +21,10 @@ export function log(room: LogRoom, series: number): Log {
   };
 }
 
-const secret = /\b(password|passphrase|secret|token)(\s*[=:]\s*)(\S+)|(\/\/[^\s/:@]+:)[^\s/@]+(?=@)/gi;
+const secret =
+  /((?:pass(?:word|wd|phrase)|secret|token)["']?\s*[=:]\s*)(?:"[^"]*"|'[^']*'|\S+)|(\/\/[^\s/:@]+:)[^\s/]+(?=@)/gi;
 
 /** Takes out what looks like a secret: `password=…` and the password of a URL. */
 export function redact(value: unknown): unknown {
-  if (typeof value !== 'string') return value;
-  return value.replace(secret, (_whole, name?: string, sign?: string, _value?: string, user?: string) =>
-    user === undefined ? `${name ?? ''}${sign ?? ''}***` : `${user}***`,
-  );
+  return typeof value === 'string' ? value.replace(secret, '$1$2***') : value;
 }

@@ -34,7 +34,9 @@ export type Adaptation =
 export function adaptationTo(ending: Ending): Adaptation | undefined {
   if (ending.cause) return undefined;
   for (const notice of ending.notices) {
-    if (notice.kind === 'remote-bind-failed' && notice.port === ending.loopPort) return {type: 'loop-port'};
+    if (notice.kind === 'remote-bind-failed' && notice.port !== undefined && notice.port === ending.loopPort) {
+      return {type: 'loop-port'};
+    }
     if (notice.kind === 'local-bind-failed' && notice.port !== undefined && ending.ephemeralPorts.has(notice.port)) {
       return {type: 'local-port', port: notice.port};
     }
@@ -89,12 +91,14 @@ function ofSpawn(error: NodeJS.ErrnoException): Verdict {
   return {
     code: 'ERR_AUTOSSH_SPAWN',
     message: `ssh could not be started: ${error.message}`,
-    ...(passing && {
-      retryable: true,
-      hint: 'This machine is out of processes, memory or file descriptors; it is tried again.',
-    }),
+    ...(passing && shortage),
   };
 }
+
+const shortage = {
+  retryable: true,
+  hint: 'This machine is out of processes, memory or file descriptors; it is tried again.',
+} as const;
 
 const stages: Readonly<Record<Stage, string>> = {
   connect: 'while looking up or connecting to the server',
@@ -130,8 +134,10 @@ function ofExit(ending: Ending): Verdict {
   const verdict = readVerdict(ending);
   if (verdict) return verdict;
   const launch = ending.stderr.find((line) => line.startsWith('setpriv: '));
-  if (launch !== undefined && ending.stage === 'connect')
-    return {code: 'ERR_AUTOSSH_SPAWN', message: `ssh could not be started: ${launch}`};
+  if (launch !== undefined && ending.stage === 'connect') {
+    const passing = ending.notices.some(({kind}) => kind === 'out-of-resources');
+    return {code: 'ERR_AUTOSSH_SPAWN', message: `ssh could not be started: ${launch}`, ...(passing && shortage)};
+  }
   const last = ending.stderr.findLast((line) => !/^(Transferred:|Bytes per second:|debug\d:)/.test(line));
   const what =
     exit?.exitCode === 0

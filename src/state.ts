@@ -3,7 +3,22 @@ import type {AutoSSHError} from './errors.js';
 /** Why a tunnel ended. */
 export type StopReason = 'stopped' | 'aborted' | 'max-lifetime' | 'fatal';
 
-/** Where a tunnel is, each state with what is known only there. */
+/** Where a tunnel is. */
+export type StateName =
+  /** It has not been started. */
+  | 'idle'
+  /** ssh was spawned and is not proven ready yet. */
+  | 'starting'
+  /** The tunnel is ready. */
+  | 'up'
+  /** ssh has ended; a new one will be started. */
+  | 'waiting'
+  /** No new ssh will be started; what there was is being cleared up. */
+  | 'stopping'
+  /** Nothing is left. */
+  | 'stopped';
+
+/** A {@link StateName} with what is known only there. */
 export type State =
   | {readonly name: 'idle'}
   | {readonly name: 'starting'; readonly starts: number}
@@ -11,9 +26,6 @@ export type State =
   | {readonly name: 'waiting'; readonly delay: number}
   | {readonly name: 'stopping'; readonly reason: StopReason; readonly error?: AutoSSHError}
   | {readonly name: 'stopped'; readonly reason: StopReason; readonly error?: AutoSSHError};
-
-/** The names of {@link State}. */
-export type StateName = State['name'];
 
 /** What happened to a tunnel. */
 export type StateEvent =

@@ -5,6 +5,7 @@ import type {StateName} from './state.js';
 
 /** What {@link AutoSSH.stats} gives: plain JSON. Times are milliseconds. */
 export interface AutoSSHStats {
+  /** Where the tunnel is, as `tunnel.state`. */
   readonly state: StateName;
   /** How often ssh has been started. */
   readonly starts: number;
@@ -12,9 +13,13 @@ export interface AutoSSHStats {
   readonly restarts: number;
   /** How long the tunnel has been up without a break; 0 when it is not. */
   readonly uptime: number;
+  /** The beats since the tunnel was started, over all its ssh processes; ssh's own keep-alives are not among them. */
   readonly heartbeats: {
+    /** How many went out. */
     readonly sent: number;
+    /** How many of them came back, too late ones included. */
     readonly answered: number;
+    /** How many did not come back within `heartbeat.timeout`. */
     readonly missed: number;
     /** Of the last beat that came back; `null` before the first. */
     readonly lastRtt: number | null;
@@ -23,6 +28,7 @@ export interface AutoSSHStats {
   };
   /** How the last ssh ended; `null` before the first end. */
   readonly lastOutcome: Outcome | null;
+  /** The forwards as they were last bound; empty until the tunnel was ready for the first time. */
   readonly forwards: readonly ForwardStats[];
   /** Connections for which ssh could not reach the target; which forward they came through ssh does not tell. */
   readonly targetFailures: number;

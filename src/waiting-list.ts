@@ -11,6 +11,7 @@ export class WaitingList {
 
   /** Joins the list, and leaves it when the signal is aborted. */
   async join(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
     return new Promise((resolve, reject) => {
       const leave = (): void => {
         this.#waiters.delete(waiter);

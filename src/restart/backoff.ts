@@ -15,6 +15,7 @@ export interface BackoffSettings {
  */
 export function backoff(retry: number, settings: BackoffSettings, random: number): number {
   const {factor, minTimeout, maxTimeout, randomize} = settings;
-  const full = Math.min(minTimeout * factor ** retry, maxTimeout);
+  // The power becomes infinite, and nothing times that is no number.
+  const full = minTimeout === 0 ? 0 : Math.min(minTimeout * factor ** retry, maxTimeout);
   return Math.round(randomize ? full * (0.5 + random / 2) : full);
 }

@@ -6,10 +6,22 @@ import {isRecord, mismatch, refuseUnknown, unexpected} from '../checks.js';
  *
  * `host` defaults to `127.0.0.1`. A path is an absolute one, of a Unix socket, of at most 103 bytes.
  */
-export type Endpoint = string | {readonly host?: string; readonly port: number} | {readonly path: string};
+export type Endpoint =
+  | string
+  | {
+      /** A numeric address to listen on; a name or an address to lead to. @default '127.0.0.1' */
+      readonly host?: string;
+      /** A TCP port. */
+      readonly port: number;
+    }
+  | {
+      /** A Unix socket. */
+      readonly path: string;
+    };
 
 /** Connections to a port or socket of this machine go to a target as seen from the server: ssh's `-L`. */
 export interface LocalForward {
+  /** ssh's `-L`. */
   readonly type: 'local';
   /** Where ssh listens on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
   readonly listen?: Endpoint;
@@ -27,6 +39,7 @@ export interface LocalForward {
 
 /** Connections to a port or socket of the server go to a target as seen from this machine: ssh's `-R`. */
 export interface RemoteForward {
+  /** ssh's `-R`. */
   readonly type: 'remote';
   /** Where the server listens; with port `0` it chooses one. Other addresses than loopback need its `GatewayPorts`. */
   readonly listen: Endpoint;
@@ -38,6 +51,7 @@ export interface RemoteForward {
 
 /** A SOCKS proxy on this machine, whose connections leave from the server: ssh's `-D`. */
 export interface DynamicForward {
+  /** ssh's `-D`. */
   readonly type: 'dynamic';
   /** Where ssh listens on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
   readonly listen?: Endpoint;
@@ -51,11 +65,23 @@ export interface DynamicForward {
 export type ForwardOption = LocalForward | RemoteForward | DynamicForward | string;
 
 /** A checked {@link Endpoint}: on the listening side the host is always numeric. */
-export type Address = {readonly host: string; readonly port: number} | {readonly path: string};
+export type Address =
+  | {
+      /** An address, or where a forward leads to also a name; IPv6 without brackets. */
+      readonly host: string;
+      /** A TCP port. */
+      readonly port: number;
+    }
+  | {
+      /** A Unix socket. */
+      readonly path: string;
+    };
 
 /** One forward, checked and with nothing left to default; frozen. */
 export interface Forward {
+  /** What it is called in events and for `tunnel.forward(name)`; unique in its tunnel. */
   readonly name: string;
+  /** ssh's `-L`, `-R` or `-D`. */
   readonly type: 'local' | 'remote' | 'dynamic';
   /** Port `0` has still to be chosen: by us for a local or dynamic forward, by the server for a remote one. */
   readonly listen: Address;

@@ -80,10 +80,14 @@ export class Namespaces {
     }
   }
 
+  /** That host's `/proc/net/tcp`. */
+  connections(host: Host): string {
+    return execFileSync('ip', ['netns', 'exec', host.name, 'cat', '/proc/net/tcp'], {encoding: 'utf8'});
+  }
+
   /** The client's ports of the connections that are open to the server now. */
   flows(): number[] {
-    const table = execFileSync('ip', ['netns', 'exec', this.client.name, 'cat', '/proc/net/tcp'], {encoding: 'utf8'});
-    return table
+    return this.connections(this.client)
       .split('\n')
       .slice(1)
       .flatMap((line) => {

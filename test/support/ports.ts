@@ -8,10 +8,15 @@ import {createServer} from 'node:net';
  */
 export async function freePort(host = '127.0.0.1'): Promise<number> {
   for (let attempt = 0; attempt < 50; attempt++) {
-    const port = randomInt(10_240, lowestEphemeralPort());
+    const port = randomPort();
     if (await canListen(port, host)) return port;
   }
   throw new Error(`No free port found on ${host}`);
+}
+
+/** Any port from that range, whoever has it: for a network that this process is not in. */
+export function randomPort(): number {
+  return randomInt(10_240, lowestEphemeralPort());
 }
 
 export function canListen(port: number, host = '127.0.0.1'): Promise<boolean> {

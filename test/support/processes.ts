@@ -200,7 +200,7 @@ export function snapshot(): Snapshot {
     processes: own.map((facts) => `${facts.pid}@${facts.startTime} ${commandLine(facts.pid).join(' ')}`),
     listeners: listeningPorts()
       .filter((listener) => sockets.has(`socket:[${listener.inode}]`))
-      .map((listener) => `${listener.address}:${listener.port} ${listener.inode}`),
+      .map((listener) => `${listener.address}:${listener.port}`),
     files: temporaryEntries(),
     resources: process.getActiveResourcesInfo(),
   };

@@ -5,7 +5,7 @@ import {userInfo} from 'node:os';
 import {join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {promisify} from 'node:util';
-import {freePort} from './ports.js';
+import {freePort, randomPort} from './ports.js';
 import {
   alive,
   descendants,
@@ -23,7 +23,7 @@ import {
 const run = promisify(execFile);
 
 export interface SshdOptions {
-  /** More lines of `sshd_config`. They come first, and sshd takes the first value of each keyword: so they win. */
+  /** More lines of `sshd_config`; they win over the ones that are there anyway. */
   config?: readonly string[];
   /** Default: a free one. */
   port?: number;
@@ -67,6 +67,7 @@ export class PrivateSshd {
   port: number;
 
   readonly #options: SshdOptions;
+  #extraConfig: readonly string[];
   readonly #events = new EventEmitter<SshdEvents>();
   #child: ChildProcess | undefined;
   /** Session processes that have outlived their listener, with their start times. */
@@ -74,7 +75,7 @@ export class PrivateSshd {
   #configs = 0;
 
   static async start(options: SshdOptions = {}): Promise<PrivateSshd> {
-    const sshd = new PrivateSshd(options, options.port ?? (await freePort(options.listenAddress)));
+    const sshd = new PrivateSshd(options, options.port ?? (await somePort(options)));
     try {
       await sshd.#makeKeys();
       await sshd.#listen(options.port === undefined);
@@ -88,6 +89,7 @@ export class PrivateSshd {
 
   private constructor(options: SshdOptions, port: number) {
     this.#options = options;
+    this.#extraConfig = options.config ?? [];
     this.#events.setMaxListeners(0);
     this.host = options.listenAddress ?? '127.0.0.1';
     this.port = port;
@@ -188,8 +190,12 @@ export class PrivateSshd {
     await this.killSessions();
   }
 
-  /** A new listener on the same port. */
-  async restart({keepSessions = false}: {keepSessions?: boolean} = {}): Promise<void> {
+  /** A new listener on the same port, with other extra lines in its configuration if they are given. */
+  async restart({
+    keepSessions = false,
+    config = this.#extraConfig,
+  }: {keepSessions?: boolean; config?: readonly string[]} = {}): Promise<void> {
+    this.#extraConfig = config;
     await this.stopListening();
     if (!keepSessions) await this.killSessions();
     await this.#listen(false);
@@ -229,7 +235,7 @@ export class PrivateSshd {
       if (problem === undefined) return;
       if (!problem.includes('Address already in use') || attempt === 100)
         throw new Error(`sshd did not start:\n${problem}`);
-      if (anyPort) this.port = await freePort(this.host);
+      if (anyPort) this.port = await somePort(this.#options);
       else await new Promise((resolve) => setTimeout(resolve, 50));
     }
   }
@@ -275,8 +281,9 @@ export class PrivateSshd {
   }
 
   #serverConfig(): string[] {
-    return [
-      ...(this.#options.config ?? []),
+    const keyword = (line: string): string => line.split(/\s+/, 1)[0]?.toLowerCase() ?? '';
+    const given = new Set(this.#extraConfig.map(keyword));
+    const own = [
       `Port ${this.port}`,
       `ListenAddress ${this.host}`,
       `HostKey ${this.hostKeyFile}`,
@@ -292,6 +299,8 @@ export class PrivateSshd {
       'LogLevel VERBOSE',
       ...(knowsPenalties() ? ['PerSourcePenalties no'] : []),
     ];
+    // For most keywords the first line counts, for MaxStartups the last.
+    return [...this.#extraConfig, ...own.filter((line) => !given.has(keyword(line)))];
   }
 
   #writeConfig(path: string, {host = this.host, port = this.port, lines = []}: ConfigOptions): void {
@@ -331,6 +340,11 @@ export function findSshd(): string | undefined {
 /** Waits until the server serves exactly so many connections (a connection has one or two processes). */
 export async function waitForSessions(sshd: PrivateSshd, test: (pids: number[]) => boolean): Promise<void> {
   await pollUntil('the expected sessions of sshd', () => test(sshd.sessions()));
+}
+
+/** Behind a wrapper there may be another network, whose ports cannot be tried from here. */
+function somePort({wrapper, listenAddress}: SshdOptions): Promise<number> {
+  return wrapper === undefined ? freePort(listenAddress) : Promise.resolve(randomPort());
 }
 
 function sshdPath(): string {

@@ -55,9 +55,7 @@ export class Service {
         this.wake();
       },
       onIdle: () => {
-        this.#idle.set(settings.idleTimeout, () => {
-          this.#first?.park('Nothing went through the tunnel for `idleTimeout`');
-        });
+        this.#awaitIdleness();
       },
     });
   }
@@ -161,6 +159,7 @@ export class Service {
           this.#ready.add(session);
           exchange.offer(session.way);
           listener.onReady(session, {...ready, forwards: this.#reported(ready.forwards)});
+          if (exchange.size === 0) this.#awaitIdleness();
           this.#employStandby(provision);
         },
         onReplaced: async (session) => {
@@ -213,6 +212,12 @@ export class Service {
         code: 'WARN_AUTOSSH_STANDBY',
         message: `There is no standby any more: ${(error as AutoSSHError).message}`,
       });
+    });
+  }
+
+  #awaitIdleness(): void {
+    this.#idle.set(this.#settings.idleTimeout, () => {
+      this.#first?.park('Nothing went through the tunnel for `idleTimeout`');
     });
   }
 

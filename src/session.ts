@@ -108,6 +108,7 @@ export class Session {
       const listen = this.#life.forwards[index]?.listen;
       return listen && 'path' in listen ? listen.path : '';
     },
+    isOpen: () => !this.#isOver(),
     beats: () => this.#beats,
     probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),
     isEnding: () => this.#isOver() || (this.pid !== undefined && isExiting(this.pid)),

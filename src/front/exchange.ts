@@ -162,7 +162,7 @@ export class Exchange {
 
   #currentWay(): Way | undefined {
     if (this.#isClosed) return undefined;
-    for (const way of this.#ways) if (!this.#distrusted.has(way)) return way;
+    for (const way of this.#ways) if (!this.#distrusted.has(way) && way.isOpen()) return way;
     return undefined;
   }
 

@@ -9,6 +9,8 @@ export interface Way {
   heardAt: number;
   /** Whether it is alive now, proven by a beat sent after the call; `undefined` where there is no heartbeat to ask. */
   readonly probe: () => Promise<boolean | undefined>;
+  /** Whether it may be entered: nobody has asked its ssh to end. */
+  readonly isOpen: () => boolean;
   /** Whether there is a heartbeat that tells when it is alive again. */
   readonly beats: () => boolean;
   /** Whether its ssh has ended or is about to: what it closes then was cut off, not finished. */

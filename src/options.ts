@@ -155,7 +155,7 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
   }
   const heartbeat = resolveHeartbeat(given['heartbeat'], forwards);
   return Object.freeze({
-    ...resolveFront(given, forwards, heartbeat ? heartbeat.remotePort : undefined),
+    ...resolveFront(given, forwards, heartbeat ? heartbeat.remotePort : undefined, raw !== undefined),
     host: raw === undefined ? destination(given['host']) : '',
     port: optional(given['port'], (value) => number('port', value, {min: 1, max: 65_535, integer: true})),
     username: optional(given['username'], (value) => operand('username', value)),

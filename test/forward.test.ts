@@ -4,14 +4,28 @@ import {formatAddress, forwardArguments, resolveForward} from '../src/ssh/forwar
 import type {Address, Forward, ForwardOption} from '../src/ssh/forward.js';
 
 const at = (host: string, port: number): Address => ({host, port});
-const local = (listen: Address, target: Address, name = 'local-0'): Forward => ({name, type: 'local', listen, target});
-const remote = (listen: Address, target: Address | undefined, name = 'remote-0'): Forward => ({
+/** Where nothing is said about it, a local TCP port is held by the library itself. */
+const local = (listen: Address, target: Address, name = 'local-0', steady = 'port' in listen): Forward => ({
   name,
-  type: 'remote',
+  type: 'local',
+  steady,
   listen,
   target,
 });
-const dynamic = (listen: Address, name = 'dynamic-0'): Forward => ({name, type: 'dynamic', listen, target: undefined});
+const remote = (listen: Address, target: Address | undefined, name = 'remote-0'): Forward => ({
+  name,
+  type: 'remote',
+  steady: false,
+  listen,
+  target,
+});
+const dynamic = (listen: Address, name = 'dynamic-0', steady = 'port' in listen): Forward => ({
+  name,
+  type: 'dynamic',
+  steady,
+  listen,
+  target: undefined,
+});
 
 const understood: [option: ForwardOption, forward: Forward][] = [
   ['-L 5432:db.internal:5432', local(at('127.0.0.1', 5432), at('db.internal', 5432))],
@@ -108,12 +122,21 @@ const refused: [option: unknown, message: string][] = [
   ],
   [
     {type: 'local', target: '1', bind: '2'},
-    'Unknown option `forwards[0].bind`; known are `type`, `listen`, `target`, `name`',
+    'Unknown option `forwards[0].bind`; known are `type`, `listen`, `target`, `name`, `steady`',
   ],
-  [{type: 'dynamic', target: '1'}, 'Unknown option `forwards[0].target`; known are `type`, `listen`, `name`'],
+  [{type: 'dynamic', target: '1'}, 'Unknown option `forwards[0].target`; known are `type`, `listen`, `name`, `steady`'],
   [{type: 'local'}, 'Expected `forwards[0].target` to be {host, port}, {path}'],
   [{type: 'remote', target: '1'}, 'Expected `forwards[0].listen` to be {host, port}, {path}'],
   [{type: 'remote', listen: '1'}, 'Expected `forwards[0].target` to be {host, port}, {path}'],
+  [
+    {type: 'remote', listen: '1', target: '1', steady: true},
+    'Unknown option `forwards[0].steady`; known are `type`, `listen`, `target`, `name`',
+  ],
+  [{type: 'local', target: '1', steady: 'no'}, "Expected `forwards[0].steady` to be a boolean, got `'no'` (string)"],
+  [
+    {type: 'local', listen: '/run/a', target: '1', steady: true},
+    'Expected `forwards[0].steady` to be false or absent where `listen` is a Unix socket',
+  ],
   [{type: 'local', target: '1', name: ''}, "Expected `forwards[0].name` to be a non-empty string, got `''` (string)"],
   [{type: 'local', target: 5432}, 'Expected `forwards[0].target` to be {host, port}, {path}'],
   [{type: 'local', target: 'db'}, "'/path', got `'db'` (string)"],
@@ -225,20 +248,10 @@ describe('whatever is asked for', () => {
   const listen = address(numeric, 0);
   const target = address(host, 1);
   const forward: fc.Arbitrary<Forward> = fc.oneof(
-    fc.record({name: fc.constant('local-0'), type: fc.constant('local' as const), listen, target}),
-    fc.record({name: fc.constant('remote-0'), type: fc.constant('remote' as const), listen, target}),
-    fc.record({
-      name: fc.constant('dynamic-0'),
-      type: fc.constant('dynamic' as const),
-      listen,
-      target: fc.constant(undefined),
-    }),
-    fc.record({
-      name: fc.constant('remote-0'),
-      type: fc.constant('remote' as const),
-      listen: fc.record({host: numeric, port: fc.integer({min: 0, max: 65_535})}),
-      target: fc.constant(undefined),
-    }),
+    fc.tuple(listen, target).map(([at, to]) => local(at, to)),
+    fc.tuple(listen, target).map(([at, to]) => remote(at, to)),
+    listen.map((at) => dynamic(at)),
+    fc.record({host: numeric, port: fc.integer({min: 0, max: 65_535})}).map((at) => remote(at, undefined)),
   );
 
   test('what is printed for ssh reads back as the same forward', () => {

@@ -77,12 +77,19 @@ describe('defaults', () => {
     ['sshArguments', undefined],
     ['stdio', 'pipe'],
     ['signal', undefined],
+    ['holdTimeout', 30_000],
+    ['maxHeld', 1_024],
+    ['drainTimeout', 30_000],
+    ['standby', false],
+    ['lazy', false],
+    // Off: an ssh that nothing goes through stays.
+    ['idleTimeout', Infinity],
   ])('%s: %j', (option, value) => {
     expect(settings[option]).toEqual(value);
   });
 
   test('there are no others', () => {
-    expect(Object.keys(settings)).toHaveLength(21);
+    expect(Object.keys(settings)).toHaveLength(27);
   });
 
   test('an option that is there but undefined is absent', () => {
@@ -127,6 +134,9 @@ describe('0 and false switch off', () => {
     [(off) => ({readyTimeout: off}), {readyTimeout: Infinity}],
     [(off) => ({killTimeout: off}), {killTimeout: 0}],
     [(off) => ({maxLifetime: off}), {maxLifetime: Infinity}],
+    [(off) => ({holdTimeout: off}), {holdTimeout: 0}],
+    [(off) => ({drainTimeout: off}), {drainTimeout: 0}],
+    [(off) => ({idleTimeout: off}), {idleTimeout: Infinity}],
     [(off) => ({heartbeat: {interval: off}}), {heartbeat: false}],
     [(off) => ({heartbeat: {timeout: off}}), {heartbeat: {timeout: Infinity}}],
     [(off) => ({heartbeat: {maxMisses: off}}), {heartbeat: {maxMisses: Infinity}}],
@@ -150,8 +160,8 @@ describe('0 and false switch off', () => {
   });
 
   test('Infinity is the same as off where time is given', () => {
-    const off = {readyTimeout: Infinity, maxLifetime: Infinity};
-    expect(withHost(off)).toEqual(withHost({readyTimeout: 0, maxLifetime: 0}));
+    const off = {readyTimeout: Infinity, maxLifetime: Infinity, idleTimeout: Infinity};
+    expect(withHost(off)).toEqual(withHost({readyTimeout: 0, maxLifetime: 0, idleTimeout: 0}));
   });
 });
 
@@ -222,7 +232,7 @@ const refused: [options: object, message: string][] = [
   ],
   [
     {forwards: [{type: 'local', target: '1', to: '2'}]},
-    'Unknown option `forwards[0].to`; known are `type`, `listen`, `target`, `name`',
+    'Unknown option `forwards[0].to`; known are `type`, `listen`, `target`, `name`, `steady`',
   ],
   [
     {forwards: [{type: 'dynamic', name: 'a'}, '-D 1', {type: 'local', target: '2', name: 'a'}]},
@@ -302,6 +312,15 @@ const refused: [options: object, message: string][] = [
   [{readyTimeout: '45s'}, `Expected \`readyTimeout\` to be ${time}, got \`'45s'\` (string)`],
   [{killTimeout: [5]}, `Expected \`killTimeout\` to be ${time}, got \`[ 5 ]\` (array)`],
   [{maxLifetime: {}}, `Expected \`maxLifetime\` to be ${time}, got \`{}\` (object)`],
+  [{holdTimeout: '1s'}, `Expected \`holdTimeout\` to be ${time}, got \`'1s'\` (string)`],
+  [{holdTimeout: -1}, `Expected \`holdTimeout\` to be ${time}, got \`-1\` (number)`],
+  [{maxHeld: 1.5}, 'Expected `maxHeld` to be an integer of at least 0, got `1.5` (number)'],
+  [{maxHeld: false}, 'Expected `maxHeld` to be an integer of at least 0, got `false` (boolean)'],
+  [{drainTimeout: null}, `Expected \`drainTimeout\` to be ${time}, got \`null\``],
+  [{idleTimeout: NaN}, `Expected \`idleTimeout\` to be ${time}, got \`NaN\` (number)`],
+  [{standby: 1}, 'Expected `standby` to be a boolean, got `1` (number)'],
+  [{standby: null}, 'Expected `standby` to be a boolean, got `null`'],
+  [{lazy: 'yes'}, "Expected `lazy` to be a boolean, got `'yes'` (string)"],
   [{restart: false}, 'Expected `restart` to be an object, got `false` (boolean)'],
   [{restart: null}, 'Expected `restart` to be an object, got `null`'],
   [{restart: {retries: 1.5}}, 'Expected `restart.retries` to be an integer of at least 0, got `1.5` (number)'],
@@ -471,8 +490,48 @@ describe('together', () => {
       {host: 'h', stdio: 'inherit', forwards: ['-R 0:a:1']},
       "Expected no remote forward with port 0 together with `stdio: 'inherit'`: ssh tells the chosen port on its stderr, which is then not read",
     ],
+    ...(
+      [
+        [{forwards: ['-R 8080:a:1']}, '`forwards[0]`'],
+        [{forwards: ['-L 0:a:1', '-R /run/a.sock:a:1']}, '`forwards[1]`'],
+        [{forwards: [{type: 'local', target: '1', steady: false}]}, '`forwards[0]`'],
+        [{forwards: [{type: 'dynamic', steady: false}]}, '`forwards[0]`'],
+        [{forwards: ['-L /run/a.sock:a:1']}, '`forwards[0]`'],
+        [{forwards: ['-L 0:a:1'], heartbeat: {remotePort: 8080}}, '`heartbeat.remotePort`'],
+      ] as const
+    ).map(([options, what]): [object, string] => [
+      {host: 'h', standby: true, ...options},
+      `Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``,
+    ]),
+    [
+      {sshArguments: alone, standby: true},
+      'Expected `standby` to be absent where `sshArguments` is given: what two ssh can have at once is not known',
+    ],
+    ...[{}, {forwards: ['-R 0:a:1']}, {forwards: [{type: 'local', target: '1', steady: false}]}].flatMap(
+      (options): [object, string][] =>
+        [{lazy: true}, {idleTimeout: 1}].map((wanted) => [
+          {host: 'h', ...options, ...wanted},
+          `Expected \`${Object.keys(wanted).join('')}\` to be absent without a steady forward: ssh could not be started by a connection`,
+        ]),
+    ),
+    ...[{lazy: true}, {idleTimeout: 1}].map((wanted): [object, string] => [
+      {host: 'h', forwards: ['-D 0'], standby: true, ...wanted},
+      `Expected \`${Object.keys(wanted).join('')}\` to be absent with \`standby\`: the one saves an ssh, the other spends one`,
+    ]),
   ])('%j is refused', (options, message) => {
     expect(complaint(options)).toBe(message);
+  });
+
+  test('what two ssh can have at once goes with a standby', () => {
+    const forwards = ['-L 5432:a:1', '-D 0', '-R 0:a:1'];
+    expect(withHost({forwards, standby: true}).standby).toBe(true);
+    expect(withHost({forwards, standby: true, heartbeat: {remotePort: undefined}}).standby).toBe(true);
+    expect(withHost({forwards: ['-R 8080:a:1'], standby: false}).standby).toBe(false);
+  });
+
+  test('one steady forward is enough for a connection to start ssh', () => {
+    const forwards = ['-R 8080:a:1', '-L 5432:a:1'];
+    expect(withHost({forwards, lazy: true, idleTimeout: 5})).toMatchObject({lazy: true, idleTimeout: 5});
   });
 
   test('the same at other ends is not', () => {
@@ -495,7 +554,11 @@ test('what is given is taken as it is', () => {
     host: 'DOMAIN\\me@host.example',
     port: 2222,
     username: 'DOMAIN\\me',
-    forwards: [{type: 'local', listen: '[::1]:1', target: {path: '/run/a'}, name: 'a'}, '-D 1080'],
+    forwards: [
+      {type: 'local', listen: '[::1]:1', target: {path: '/run/a'}, name: 'a'},
+      '-D 1080',
+      {type: 'dynamic', steady: false, name: 'c'},
+    ],
     heartbeat: {
       mode: 'echo-port',
       interval: 1,
@@ -522,6 +585,12 @@ test('what is given is taken as it is', () => {
     readyTimeout: 3,
     killTimeout: 4,
     maxLifetime: 5,
+    holdTimeout: 6,
+    maxHeld: 7,
+    drainTimeout: 8,
+    standby: false,
+    lazy: true,
+    idleTimeout: 9,
     sshPath: '-ssh',
     configFile: '-config',
     identityFile: 'key',
@@ -535,8 +604,9 @@ test('what is given is taken as it is', () => {
   expect(resolve(options)).toEqual({
     ...options,
     forwards: [
-      {name: 'a', type: 'local', listen: {host: '::1', port: 1}, target: {path: '/run/a'}},
-      {name: 'dynamic-1', type: 'dynamic', listen: {host: '127.0.0.1', port: 1080}, target: undefined},
+      {name: 'a', type: 'local', steady: true, listen: {host: '::1', port: 1}, target: {path: '/run/a'}},
+      {name: 'dynamic-1', type: 'dynamic', steady: true, listen: {host: '127.0.0.1', port: 1080}, target: undefined},
+      {name: 'c', type: 'dynamic', steady: false, listen: {host: '127.0.0.1', port: 0}, target: undefined},
     ],
     heartbeat: {...options.heartbeat, remotePort: undefined},
     identityFile: undefined,

@@ -7,7 +7,7 @@ import {Statistics} from '../src/statistics.js';
 const forwards = [resolveForward('-L 5432:db:5432', 0), resolveForward('-R /run/a.sock:web:80', 1)];
 
 test('before anything has happened there is nothing to tell', () => {
-  expect(new Statistics().report('idle', 0, [])).toEqual({
+  expect(new Statistics().report('idle', 0, [], [])).toEqual({
     state: 'idle',
     starts: 0,
     restarts: 0,
@@ -36,7 +36,7 @@ test('what is counted is told', () => {
   });
   Object.assign(statistics, {starts: 3, sent: 7, missed: 2, targetFailures: 4, lastOutcome: outcome});
   statistics.answer(12);
-  expect(statistics.report('up', 500, forwards)).toMatchObject({
+  expect(statistics.report('up', 500, forwards, [])).toMatchObject({
     state: 'up',
     starts: 3,
     restarts: 2,
@@ -47,10 +47,26 @@ test('what is counted is told', () => {
   });
 });
 
+test('a forward of ours tells of its connections, a direct one has none to tell of', () => {
+  const traffic = {
+    open: 1,
+    waiting: 2,
+    total: 3,
+    held: 4,
+    refused: 5,
+    failed: 6,
+    bytesSent: 7,
+    bytesReceived: 8,
+    longestHold: 9,
+  };
+  const report = new Statistics().report('up', 0, forwards, [traffic, null]);
+  expect(report.forwards.map(({connections}) => connections)).toEqual([traffic, null]);
+});
+
 test('it is plain JSON', () => {
   const statistics = new Statistics();
   statistics.answer(1.5);
-  const report = statistics.report('waiting', 0, forwards);
+  const report = statistics.report('waiting', 0, forwards, []);
   // A target that each connection names for itself is not there; everything else comes back.
   expect(JSON.parse(JSON.stringify(report))).toEqual(report);
 });
@@ -61,21 +77,21 @@ test.each([
   ['waiting', false],
   ['stopped', false],
 ] as const)('forwards are bound in state %s: %s', (state, bound) => {
-  const report = new Statistics().report(state, 0, forwards);
-  expect(report.forwards).toEqual(forwards.map((one) => ({...one, bound})));
+  const report = new Statistics().report(state, 0, forwards, []);
+  expect(report.forwards).toEqual(forwards.map((one) => ({...one, bound, connections: null})));
 });
 
 test('the first start is no restart', () => {
   const statistics = new Statistics();
   statistics.starts = 1;
-  expect(statistics.report('up', 0, []).restarts).toBe(0);
+  expect(statistics.report('up', 0, [], []).restarts).toBe(0);
 });
 
 test('the round trip time is smoothed by an eighth of each new one', () => {
   const statistics = new Statistics();
   const smoothed = [100, 200, 0, 0].map((rtt) => {
     statistics.answer(rtt);
-    return statistics.report('up', 0, []).heartbeats;
+    return statistics.report('up', 0, [], []).heartbeats;
   });
   expect(smoothed.map(({smoothedRtt}) => smoothedRtt)).toEqual([100, 112.5, 98.4375, 86.1328125]);
   expect(smoothed.at(-1)).toMatchObject({answered: 4, lastRtt: 0});
@@ -86,7 +102,7 @@ test('the smoothed time stays between the shortest and the longest', () => {
     fc.property(fc.array(fc.double({min: 0, max: 1e6, noNaN: true}), {minLength: 1}), (times) => {
       const statistics = new Statistics();
       for (const time of times) statistics.answer(time);
-      const {smoothedRtt} = statistics.report('up', 0, []).heartbeats;
+      const {smoothedRtt} = statistics.report('up', 0, [], []).heartbeats;
       expect(smoothedRtt).toBeGreaterThanOrEqual(Math.min(...times) - 1e-6);
       expect(smoothedRtt).toBeLessThanOrEqual(Math.max(...times) + 1e-6);
     }),

@@ -80,6 +80,8 @@ test('every event has one payload, and a listener knows its type', () => {
     | 'heartbeat-miss'
     | 'disconnect'
     | 'restart'
+    | 'connection'
+    | 'connection-end'
     | 'warning'
     | 'stderr'
     | 'fatal'
@@ -95,6 +97,12 @@ test('every event has one payload, and a listener knows its type', () => {
   expectTypeOf<Payload<'heartbeat-miss'>[0]['reason']>().toExtend<string>();
   expectTypeOf<Payload<'disconnect'>[0]>().toEqualTypeOf<{readonly outcome: Outcome; readonly uptime: number}>();
   expectTypeOf<Payload<'restart'>[0]>().toExtend<{outcome: Outcome; attempt: number; delay: number}>();
+  expectTypeOf<Payload<'connection'>[0]>().toExtend<{id: number; forward: string; held: number}>();
+  expectTypeOf<Payload<'connection-end'>[0]>().toExtend<{id: number; forward: string; duration: number}>();
+  expectTypeOf<Payload<'connection-end'>[0]>().toExtend<{bytesSent: number; bytesReceived: number; cause?: string}>();
+  expectTypeOf<Payload<'connection-end'>[0]['end']>().toEqualTypeOf<
+    'finished' | 'cut' | 'client-gone' | 'refused' | 'gave-up' | 'target-failed'
+  >();
   expectTypeOf<Payload<'warning'>[0]>().toExtend<{code: string; message: string}>();
   expectTypeOf<Payload<'stderr'>[0]>().toExtend<{line: string}>();
   expectTypeOf<Payload<'fatal'>[0]>().toEqualTypeOf<AutoSSHError>();

@@ -32,12 +32,14 @@ export interface FrontSettings {
  *
  * @param given - the options, with defaults
  * @param remotePort - the heartbeat's, if it is a fixed one
+ * @param raw - whether ssh gets a raw command line, of which nothing is known
  * @throws TypeError that names the option and the value it has
  */
 export function resolveFront(
   given: Readonly<Record<string, unknown>>,
   forwards: readonly Forward[],
   remotePort: number | undefined,
+  raw: boolean,
 ): FrontSettings {
   const flag = (name: 'standby' | 'lazy'): boolean => {
     const value = given[name];
@@ -47,6 +49,10 @@ export function resolveFront(
   const standby = flag('standby');
   const lazy = flag('lazy');
   const idleTimeout = number('idleTimeout', given['idleTimeout'], {off: true}) || Infinity;
+  if (standby && raw)
+    throw new TypeError(
+      'Expected `standby` to be absent where `sshArguments` is given: what two ssh can have at once is not known',
+    );
   const single = forwards.findIndex((one) => !canOverlap(one));
   if (standby && (single >= 0 || remotePort !== undefined)) {
     const what = single >= 0 ? `\`forwards[${String(single)}]\`` : '`heartbeat.remotePort`';

@@ -29,8 +29,12 @@ const unbuilt = library.absent();
 if (unbuilt !== undefined) fail(unbuilt);
 
 const interrupted = new AbortController();
+let interruptedAt = Infinity;
 for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(name, () => {
+  process.on(name, () => {
+    // A key pressed once may arrive twice, from the terminal and from a parent that passes it on.
+    if (performance.now() - interruptedAt > 1_000) process.exit(130);
+    interruptedAt = Math.min(interruptedAt, performance.now());
     process.exitCode = 130;
     interrupted.abort();
   });

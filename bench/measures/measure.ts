@@ -88,6 +88,10 @@ export function middle(samples: readonly Sample[]): Sample {
   return Number.isFinite(value) ? value : 'never';
 }
 
+export function difference(one: Sample, other: Sample): Sample {
+  return one === 'never' || other === 'never' ? 'never' : one - other;
+}
+
 /** A sample with its unit, to three digits or so. */
 export function inWords(sample: Sample, unit: Unit | '×'): string {
   if (sample === 'never') return sample;

@@ -6,7 +6,7 @@ import {flowForgotten, serverAway, sessionFrozen, sessionKilled, sshFrozen, sshK
 import type {Ground} from '../ground.js';
 import type {Outage} from '../outage.js';
 import {turns} from '../statistics.js';
-import {inWords, Samples, type Measure, type Sample, type Target} from './measure.js';
+import {difference, inWords, Samples, type Measure, type Target} from './measure.js';
 
 /** An outage that lasts longer is one that never ends. */
 const bound = 20_000;
@@ -96,7 +96,7 @@ function targets(lasted: Samples): Target[] {
     return {
       what: `${fault.name}: back, without the handshake`,
       unit: 'ms',
-      measured: minus(whole, one),
+      measured: difference(whole, one),
       limit,
       must: 'at most',
       because: `${inWords(whole, 'ms')} − ${inWords(one, 'ms')}`,
@@ -117,8 +117,4 @@ function targets(lasted: Samples): Target[] {
     beyondHandshake(flowForgotten, 1_000),
     beyondHandshake(serverAway, 500),
   ];
-}
-
-function minus(whole: Sample, part: Sample): Sample {
-  return whole === 'never' || part === 'never' ? 'never' : whole - part;
 }

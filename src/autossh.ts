@@ -144,15 +144,26 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   /**
    * Replaces the running ssh, and cuts a backoff wait short. Resolves when the new one is ready.
    *
-   * @param reason - for the log and the `disconnect` event
-   * @throws AutoSSHError if the tunnel was not started, or ends before
+   * Where two ssh can be there at once (no fixed remote port, no direct forward) the new one is started beside the old,
+   * which serves until the new one is ready and then finishes the connections it has, for up to `drainTimeout`.
+   *
+   * @throws AutoSSHError if the tunnel was not started, or ends before; or if the new ssh failed beside the old one, which
+   * then goes on
    */
   async restart(reason = 'a restart was asked for'): Promise<void> {
     if (this.#state.name === 'idle') throw notStarted();
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
     const connected = this.#nextConnect();
     connected.catch(nothing);
-    if (!(await this.#service.restart(reason))) await connected;
+    let replaced: boolean;
+    try {
+      replaced = await this.#service.restart(reason);
+    } catch (error) {
+      // What became of the new ssh says nothing once all of them were to end.
+      if (this.#halt.signal.aborted) throw this.#endError();
+      throw error;
+    }
+    if (!replaced) await connected;
   }
 
   /**

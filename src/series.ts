@@ -80,9 +80,10 @@ export class Series {
   /**
    * Starts a second ssh beside the current one, and ends the current one when the second is ready.
    *
+   * @returns whether it is; `false`: the second was asked to end before that, and whoever asked has a next one in mind
    * @throws AutoSSHError if the second fails; the current one stays
    */
-  async replace(message: string): Promise<void> {
+  async replace(message: string): Promise<boolean> {
     const old = this.#session;
     this.#successor ??= this.#getReady(false).finally(() => {
       this.#successor = undefined;
@@ -90,9 +91,12 @@ export class Series {
     try {
       await this.#successor;
     } catch (error) {
-      throw error instanceof LifeEnded ? outcomeError(error.outcome) : error;
+      if (!(error instanceof LifeEnded)) throw error;
+      if (error.outcome.reason === 'requested') return false;
+      throw outcomeError(error.outcome);
     }
     if (old) void this.#retire(old, message);
+    return true;
   }
 
   /** Ends ssh until somebody wants it: {@link unpark}. */

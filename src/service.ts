@@ -122,8 +122,8 @@ export class Service {
     const overlaps = forwards.every(canOverlap) && !(heartbeat && heartbeat.remotePort !== undefined);
     const ready = series.filter((one) => one.session && this.#ready.has(one.session));
     if (overlaps && forwards.length > 0 && ready.length > 0) {
-      await Promise.all(ready.map(async (one) => one.replace(message)));
-      return true;
+      const replaced = await Promise.all(ready.map(async (one) => one.replace(message)));
+      return replaced.every(Boolean);
     }
     this.wake();
     for (const one of series) one.endLife(message);

@@ -46,6 +46,8 @@ export const everyEvent = [
   'heartbeat-miss',
   'disconnect',
   'restart',
+  'connection',
+  'connection-end',
   'warning',
   'stderr',
   'fatal',

@@ -118,7 +118,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    * @throws AutoSSHError when it never will be: a fatal end, `stop()`, or the signal's abort
    */
   async start(): Promise<void> {
-    if (this.#state.name === 'idle') {
+    if (!this.#isStarted()) {
       const {signal} = this.#settings;
       if (signal?.aborted) this.#end('aborted');
       else this.#finished = this.#run();
@@ -147,11 +147,12 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    * Where two ssh can be there at once (no fixed remote port, no direct forward) the new one is started beside the old,
    * which serves until the new one is ready and then finishes the connections it has, for up to `drainTimeout`.
    *
+   * @param reason - for the log and the `disconnect` event
    * @throws AutoSSHError if the tunnel was not started, or ends before; or if the new ssh failed beside the old one, which
    * then goes on
    */
   async restart(reason = 'a restart was asked for'): Promise<void> {
-    if (this.#state.name === 'idle') throw notStarted();
+    if (!this.#isStarted()) throw notStarted();
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
     const connected = this.#nextConnect();
     connected.catch(nothing);
@@ -173,7 +174,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    * @param options - with `drain`, no new connection is taken at once, and open ones may finish for so many milliseconds
    */
   async stop({drain = 0}: {readonly drain?: number} = {}): Promise<void> {
-    if (number('drain', drain) > 0 && this.#state.name !== 'idle') await this.#service.drain(drain, this.#halt.signal);
+    if (number('drain', drain) > 0 && this.#isStarted()) await this.#service.drain(drain, this.#halt.signal);
     this.#end('stopped');
     await this.#finished;
   }
@@ -187,7 +188,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    */
   connect(nameOrIndex: string | number = 0): TunnelStream {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
-    if (this.#state.name === 'idle') throw notStarted();
+    if (!this.#isStarted()) throw notStarted();
     const {forwards} = this.#settings;
     const index = forwards.findIndex((one, place) => one.name === nameOrIndex || place === nameOrIndex);
     if (forwards[index]?.type !== 'local' || !forwards[index].steady) {
@@ -346,14 +347,13 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   /** Begins the end; the first reason wins. */
   #end(reason: StopReason, error?: AutoSSHError): void {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') return;
-    const idle = this.#state.name === 'idle';
+    const started = this.#isStarted();
     this.#halt.abort();
     this.#service.halt(endings[reason]);
     this.#enter({type: 'end', reason, ...(error && {error})});
-    if (idle) {
-      this.#finished = Promise.resolve();
-      this.#finish();
-    }
+    if (started) return;
+    this.#finished = Promise.resolve();
+    this.#finish();
   }
 
   /** Nothing is left. */
@@ -369,6 +369,11 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     this.#listening.rejectAll(this.#endError());
     if (error) this.#tell('fatal', error);
     this.#tell('stop', {reason, ...(error && {error})});
+  }
+
+  /** It is before the state tells: the listeners come first, then ssh. */
+  #isStarted(): boolean {
+    return this.#finished !== undefined;
   }
 
   async #nextConnect(signal?: AbortSignal): Promise<void> {

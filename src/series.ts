@@ -42,6 +42,9 @@ export class Series {
   readonly #alive = new Set<Session>();
 
   #session: Session | undefined;
+  /** Resolves when the current life is followed by another, be it alive or not. */
+  #followed = Promise.resolve();
+  #follow: (() => void) | undefined;
   #successor: Promise<Session> | undefined;
   #wake: AbortController | undefined;
   #hurry = false;
@@ -81,10 +84,17 @@ export class Series {
    * Starts a second ssh beside the current one, and ends the current one when the second is ready.
    *
    * @returns whether it is; `false`: the second was asked to end before that, and whoever asked has a next one in mind
-   * @throws AutoSSHError if the second fails; the current one stays
+   * @throws AutoSSHError if the second fails or may not be started; the current one stays
    */
   async replace(message: string): Promise<boolean> {
     const old = this.#session;
+    if (!this.#successor && this.#provision.starts >= this.#settings.restart.maxStarts) {
+      throw new AutoSSHError(
+        'ERR_AUTOSSH_GAVE_UP',
+        `ssh is not replaced: it has been started ${String(this.#provision.starts)} times already (\`restart.maxStarts\`)`,
+        {retryable: false},
+      );
+    }
     this.#successor ??= this.#getReady(false).finally(() => {
       this.#successor = undefined;
     });
@@ -160,24 +170,27 @@ export class Series {
 
   /** A session that is ready, its successors included, until it is stable. */
   async #live(session: Session): Promise<Session> {
-    if (await session.survives(this.#settings.restart.stableAfter)) return session;
-    const {outcome} = await session.ended;
-    const successor = await this.#successorOf(session);
-    if (successor) return this.#live(successor);
-    throw new LifeEnded(outcome);
+    const survives = session.survives(this.#settings.restart.stableAfter);
+    if (await Promise.race([survives, this.#followed.then(() => false)])) return session;
+    const next = await this.#after(session);
+    if (next instanceof Session) return this.#live(next);
+    throw new LifeEnded(next);
   }
 
   /** How the last of a session and its successors ended. */
   async #lossOf(session: Session): Promise<Outcome> {
-    const {outcome} = await session.ended;
-    const successor = await this.#successorOf(session);
-    return successor ? this.#lossOf(successor) : outcome;
+    const next = await this.#after(session);
+    return next instanceof Session ? this.#lossOf(next) : next;
   }
 
-  async #successorOf(session: Session): Promise<Session | undefined> {
+  /** What follows a session: its successor, which need not wait for its end, or how it ended without one. */
+  async #after(session: Session): Promise<Session | Outcome> {
+    if (this.#session && this.#session !== session) return this.#session;
+    const end = await Promise.race([session.ended, this.#followed]);
     // One that is on its way is not thrown away: it is the fastest next there is.
-    await this.#successor?.catch(() => undefined);
-    return this.#session === session ? undefined : this.#session;
+    if (end) await this.#successor?.catch(() => undefined);
+    if (this.#session && this.#session !== session) return this.#session;
+    return (end ?? (await session.ended)).outcome;
   }
 
   async #retire(session: Session, message: string): Promise<void> {
@@ -193,6 +206,8 @@ export class Series {
       const ready = await session.ready;
       if (ready && !this.#signal.aborted) {
         this.#everReady = true;
+        if (this.#session !== session) this.#follow?.();
+        this.#followed = new Promise((resolve) => (this.#follow = resolve));
         this.#session = session;
         this.#provision.settle();
         this.#listener.onReady(session, ready);

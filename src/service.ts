@@ -203,7 +203,8 @@ export class Service {
 
   /** Once there is a first ssh, there may be a second. */
   #employStandby(provision: Provision): void {
-    if (!this.#settings.standby || this.#standby || this.#signal.aborted) return;
+    const {standby, restart} = this.#settings;
+    if (!standby || this.#standby || this.#signal.aborted || provision.starts >= restart.maxStarts) return;
     this.#standby = this.#makeSeries(provision);
     this.#standbyRun = this.#standby.run().catch((error: unknown) => {
       if (this.#signal.aborted) return;

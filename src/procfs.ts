@@ -1,4 +1,4 @@
-import {readFileSync} from 'node:fs';
+import {readFileSync, readdirSync, readlinkSync} from 'node:fs';
 import {readFile, readdir, readlink} from 'node:fs/promises';
 
 /** States in /proc/net/tcp, as in the kernel's include/net/tcp_states.h. */
@@ -61,6 +61,40 @@ export function isExiting(pid: number): boolean {
     return state === 'Z' || state === 'X' || (Number(flags) & exiting) !== 0;
   } catch {
     return true;
+  }
+}
+
+/** An open file of a process, known by where its link in /proc leads. */
+export interface Descriptor {
+  readonly link: string;
+  readonly target: string;
+}
+
+/** The open file with which a process listens on a Unix socket; `undefined` where that cannot be known. */
+export function descriptorOf(pid: number, path: string): Descriptor | undefined {
+  if (process.platform !== 'linux') return undefined;
+  const folder = `/proc/${String(pid)}`;
+  try {
+    const table = readFileSync(`${folder}/net/unix`, 'utf8').split('\n');
+    const inode = table
+      .find((line) => line.endsWith(` ${path}`))
+      ?.trim()
+      .split(/\s+/)[6];
+    const target = `socket:[${inode ?? ''}]`;
+    return readdirSync(`${folder}/fd`)
+      .map((entry) => ({link: `${folder}/fd/${entry}`, target}))
+      .find(isOpen);
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether it is open still. */
+export function isOpen({link, target}: Descriptor): boolean {
+  try {
+    return readlinkSync(link) === target;
+  } catch {
+    return false;
   }
 }
 

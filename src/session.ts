@@ -9,7 +9,7 @@ import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
-import {isConnected, isExiting, listenerOf} from './procfs.js';
+import {type Descriptor, descriptorOf, isConnected, isExiting, isOpen, listenerOf} from './procfs.js';
 import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
@@ -100,6 +100,8 @@ export class Session {
   #stage: Stage = 'connect';
   #readyAt: number | undefined;
   #beats = false;
+  /** With what ssh listens on the marker's socket. */
+  #markerListener: Descriptor | undefined;
   #firstRtt: number | undefined;
   #cause: EndCause | undefined;
   readonly #way: Way = {
@@ -111,7 +113,7 @@ export class Session {
     isOpen: () => !this.#isOver(),
     beats: () => this.#beats,
     probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),
-    isEnding: () => this.#isOver() || (this.pid !== undefined && isExiting(this.pid)),
+    isEnding: () => this.#isEnding(),
   };
 
   constructor(options: SessionOptions, listener: SessionListener) {
@@ -208,6 +210,9 @@ export class Session {
     this.#deadline.stop();
     this.#stage = 'up';
     this.#readyAt = now();
+    // Known before the first connection comes: see where it is used.
+    if (this.pid !== undefined && this.#life.forwards.some(({steady}) => steady))
+      this.#markerListener = descriptorOf(this.pid, this.#life.marker.socket);
     if (this.#firstRtt !== undefined) {
       this.#beats = true;
       this.#heartbeat?.start();
@@ -259,6 +264,16 @@ export class Session {
 
   #isOver(): boolean {
     return this.#over.signal.aborted || this.#cause !== undefined;
+  }
+
+  /**
+   * Whether ssh is on its way out. One that is killed closes its files while it exits. One that has lost its server, or is
+   * asked to end, closes them before: its channels in their order (channels.c, channel_free_all()), of which those that
+   * listen were the first.
+   */
+  #isEnding(): boolean {
+    if (this.#isOver() || this.pid === undefined || isExiting(this.pid)) return true;
+    return this.#markerListener !== undefined && !isOpen(this.#markerListener);
   }
 
   /** The first beat found no way through. Whether the tunnel can do without. */

@@ -27,11 +27,20 @@ export class Client<Stream extends Duplex = Socket> {
   constructor(socket: Stream) {
     this.socket = socket;
     socket.on('data', (chunk: Buffer) => (this.#text += chunk.toString('latin1')));
-    socket.on('end', () => (this.#ended = true));
+    socket.on('end', () => {
+      this.#ended = true;
+      // libuv takes a reset that it finds together with data for an end. The kernel knows better, and says so to a write.
+      if (!socket.writableEnded) socket.write('');
+    });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code));
     this.ending = new Promise((resolve) => {
       socket.once('close', () => {
-        resolve({text: this.#text, ended: this.#ended, error: this.#error});
+        const wasReset = this.#error === 'ECONNRESET' || this.#error === 'EPIPE';
+        resolve({
+          text: this.#text,
+          ended: this.#ended && !wasReset,
+          error: wasReset ? 'ECONNRESET' : this.#error,
+        });
       });
     });
   }

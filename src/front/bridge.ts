@@ -34,7 +34,8 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
     upstream.pipe(client, {end: false});
     upstream.once('end', () => {
       if (isEnding()) cut();
-      else client.end();
+      // Not before all is written: a socket that still waits to be shut down cannot be reset (uv_tcp_close_reset()).
+      else if (!client.destroyed) client.write('', () => client.end());
     });
     upstream.once('error', cut);
     upstream.once('close', (failed: boolean) => {
@@ -46,8 +47,9 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
       upstream.destroy();
     });
     client.once('close', () => {
-      if (!upstream.writableEnded) upstream.destroy();
-      finish('finished');
+      end ??= client.readableEnded && client.writableFinished ? 'finished' : 'client-gone';
+      if (!upstream.writableEnded || end !== 'finished') upstream.destroy();
+      finish(end);
     });
   });
 }

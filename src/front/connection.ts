@@ -16,6 +16,7 @@ export class Connection {
   /** Why the server could not connect it to its target. */
   refusal: string | undefined;
   #gone = false;
+  #refused = false;
   #onGone: (() => void) | undefined;
 
   constructor(id: number, forward: number, client: Client) {
@@ -28,9 +29,14 @@ export class Connection {
     client.read(0);
   }
 
-  /** Whether the client has given up. */
+  /** Whether the client has given up, or was refused. */
   get isGone(): boolean {
     return this.#gone;
+  }
+
+  /** Whether it was this side that gave up. */
+  get isRefused(): boolean {
+    return this.#refused;
   }
 
   get bytesSent(): number {
@@ -57,7 +63,9 @@ export class Connection {
     this.client.off('end', this.#leave);
   }
 
+  /** Resets it; from now on that is how it ends. */
   refuse(): void {
+    this.#refused = true;
     reset(this.client);
   }
 

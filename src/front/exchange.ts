@@ -72,7 +72,7 @@ export class Exchange {
   /** It has answered again. */
   trust(way: Way): void {
     this.#distrusted.delete(way);
-    if (!this.#ways.has(way)) return;
+    if (!this.#currentWay()) return;
     for (const wake of [...this.#held.values()]) wake();
   }
 
@@ -115,10 +115,12 @@ export class Exchange {
   }
 
   async #serve(connection: Connection): Promise<void> {
-    for (;;) {
-      const way = this.#currentWay() ?? (await this.#hold(connection));
+    for (let isFirst = true; ; isFirst = false) {
+      // One that has been led nowhere waits no longer than any other.
+      const patience = isFirst || (!connection.isGone && this.#patienceOf(connection) > 0);
+      const way = patience ? (this.#currentWay() ?? (await this.#hold(connection))) : undefined;
       if (!way) {
-        this.#listener.onEnd(connection, connection.isGone ? 'gave-up' : 'refused');
+        this.#listener.onEnd(connection, connection.isGone && !connection.isRefused ? 'gave-up' : 'refused');
         connection.refuse();
         return;
       }
@@ -149,7 +151,8 @@ export class Exchange {
       await pause(tellingTime);
     }
     this.#leave(connection);
-    this.#listener.onEnd(connection, connection.refusal === undefined ? end : 'target-failed');
+    const how = connection.isRefused ? 'cut' : end;
+    this.#listener.onEnd(connection, connection.refusal === undefined ? how : 'target-failed');
   }
 
   #leave(connection: Connection): void {
@@ -166,11 +169,15 @@ export class Exchange {
     return undefined;
   }
 
+  /** So long it may still wait. */
+  #patienceOf(connection: Connection): number {
+    return connection.since + this.#settings.holdTimeout - now();
+  }
+
   /** Waits for a way. `undefined`: there was none in time, too many wait already, or the client has given up. */
   async #hold(connection: Connection): Promise<Way | undefined> {
-    const {holdTimeout, maxHeld} = this.#settings;
-    const left = connection.since + holdTimeout - now();
-    if (this.#isClosed || connection.isGone || left <= 0 || this.#held.size >= maxHeld) return undefined;
+    const left = this.#patienceOf(connection);
+    if (this.#isClosed || connection.isGone || left <= 0 || this.#held.size >= this.#settings.maxHeld) return undefined;
     this.#listener.onHold(connection);
     const patience = new Alarm();
     return new Promise((resolve) => {

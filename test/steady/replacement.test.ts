@@ -36,7 +36,8 @@ async function load({tunnel}: Subject, during: Promise<unknown>): Promise<number
   };
   during.then(end, end);
   let count = 0;
-  while (!done) expect(await talk(tunnel, `load ${String(count)}`)).toBe(`load ${String(count++)}`);
+  const goOn = (): boolean => !done;
+  while (goOn()) expect(await talk(tunnel, `load ${String(count)}`)).toBe(`load ${String(count++)}`);
   return count;
 }
 

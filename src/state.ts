@@ -11,7 +11,7 @@ export type StateName =
   | 'starting'
   /** The tunnel is ready. */
   | 'up'
-  /** ssh has ended; a new one will be started. */
+  /** ssh has ended, or nobody has wanted it yet; a new one will be started. */
   | 'waiting'
   /** No new ssh will be started; what there was is being cleared up. */
   | 'stopping'
@@ -40,7 +40,7 @@ const from: Readonly<Record<StateEvent['type'], readonly StateName[]>> = {
   spawn: ['idle', 'waiting', 'starting'],
   ready: ['starting'],
   lost: ['up'],
-  wait: ['starting', 'waiting'],
+  wait: ['idle', 'starting', 'waiting'],
   end: ['idle', 'starting', 'up', 'waiting'],
   ended: ['stopping'],
 };

@@ -30,7 +30,8 @@ const stopping = {name: 'stopping', reason: 'fatal', error};
 
 /** What is not here is impossible. */
 const possible: Record<StateName, Partial<Record<StateEvent['type'], object>>> = {
-  idle: {spawn: starting, end: stopping},
+  // Nobody may have wanted ssh yet.
+  idle: {spawn: starting, wait: waiting, end: stopping},
   // Spawned anew at once where only a port had to be chosen again.
   starting: {spawn: starting, ready: up, wait: waiting, end: stopping},
   up: {lost: {name: 'waiting', delay: 0}, end: stopping},

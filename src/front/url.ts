@@ -22,7 +22,7 @@ const schemePorts: Readonly<Record<string, number>> = {
  * @throws TypeError if it is no URL with a host, RangeError if no forward leads to a host of it
  */
 export function throughTunnel(url: string, forwards: readonly Forward[]): string {
-  const match = /^([a-z][a-z0-9+.-]*)(:\/\/(?:[^/?#]*@)?)([^/?#@]+)(.*)$/is.exec(url);
+  const match = /^([a-z][a-z0-9+.-]*)(:\/\/(?:[^/?#]*@)?)([^/?#@]+)((?:[/?#].*)?)$/is.exec(url);
   if (!match)
     throw new TypeError('Expected the URL to have a scheme and a host, as in postgres://db.internal:5432/app');
   const [, scheme = '', front = '', hosts = '', rest = ''] = match;
@@ -31,9 +31,9 @@ export function throughTunnel(url: string, forwards: readonly Forward[]): string
 }
 
 function listenFor(authority: string, scheme: string, forwards: readonly Forward[]): Address {
-  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d+))?$/.exec(authority);
+  const match = /^(?:\[([^\]]+)\]|([^:]+))(?::(\d*))?$/.exec(authority);
   const host = (match?.[1] ?? match?.[2] ?? '').toLowerCase();
-  const port = match?.[3] === undefined ? schemePorts[scheme] : Number(match[3]);
+  const port = match?.[3] ? Number(match[3]) : schemePorts[scheme];
   const found = forwards.find(
     ({type, listen, target}) =>
       type === 'local' &&

@@ -97,7 +97,7 @@ async function visit(tunnel: AutoSSH, number: number): Promise<Fate> {
   const hash = createHash('sha1').update(body).digest('hex');
   const socket: Socket = connect({...placeOf(tunnel), allowHalfOpen: true, noDelay: true});
   const chunks: Buffer[] = [];
-  let ended = false;
+  const said = {ended: false};
   const codes: (string | undefined)[] = [];
   const closed = new Promise<void>((resolve) => {
     socket.once('close', () => {
@@ -109,7 +109,7 @@ async function visit(tunnel: AutoSSH, number: number): Promise<Fate> {
   socket.write(`${String(number)} ${String(body.length)}\n`);
   socket.write(body);
   socket.on('end', () => {
-    ended = true;
+    said.ended = true;
     // libuv takes a reset that it finds together with data for an end. The kernel knows better, and says so to a write.
     socket.write('', () => socket.end());
   });
@@ -121,9 +121,9 @@ async function visit(tunnel: AutoSSH, number: number): Promise<Fate> {
   }
   const expected = Buffer.concat([Buffer.from(`${String(number)} ${String(body.length)} ${hash}\n`), body]);
   const got = Buffer.concat(chunks);
-  if (ended && got.equals(expected)) return 'complete';
+  if (said.ended && got.equals(expected)) return 'complete';
   throw new Error(
-    `Connection ${String(number)} ended (${String(ended)}) after ${String(got.length)} of ${String(expected.length)} bytes`,
+    `Connection ${String(number)} ended (${String(said.ended)}) after ${String(got.length)} of ${String(expected.length)} bytes`,
   );
 }
 

@@ -139,7 +139,7 @@ describe('ssh freezes', () => {
   );
 
   test('SIGSTOP, then restart(): bounded as well', async () => {
-    const {tunnel} = await scene.tunnelUp({heartbeat: false, killTimeout: 500});
+    const {tunnel} = await scene.tunnelUp({heartbeat: false, killTimeout: 500, drainTimeout: 500});
     const pid = tunnel.pid ?? 0;
     signal(pid, 'SIGSTOP');
     await waitForState(pid, 'T');

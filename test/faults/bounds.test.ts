@@ -415,6 +415,7 @@ describe('stop(), restart() and abort in every state', () => {
       heartbeat: random() < 0.5 ? quickHeartbeat : false,
       restart: {minTimeout: 20, maxTimeout: 100},
       ...(random() < 0.2 && {sshPath: fixture('die-at-once.mjs')}),
+      ...(random() < 0.3 && {standby: true}),
     });
     const pending: Promise<unknown>[] = [];
     const done: string[] = [];

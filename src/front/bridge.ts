@@ -34,8 +34,7 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
     upstream.pipe(client, {end: false});
     upstream.once('end', () => {
       if (isEnding()) cut();
-      // Not before all is written: a socket that still waits to be shut down cannot be reset (uv_tcp_close_reset()).
-      else if (!client.destroyed) client.write('', () => client.end());
+      else client.end();
     });
     upstream.once('error', cut);
     upstream.once('close', (failed: boolean) => {

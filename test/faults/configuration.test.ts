@@ -38,7 +38,8 @@ describe('ControlMaster auto', () => {
     const gone = new Promise((resolve) => master.once('exit', resolve));
     await pollUntil('the master', () => existsSync(control));
     try {
-      const {tunnel} = await scene.tunnelUp({configFile});
+      const forwards = [{type: 'local', target: {port: scene.echo.port}, steady: false}] as const;
+      const {tunnel} = await scene.tunnelUp({configFile, forwards});
       expect(holdersOf((placeOf(tunnel) as {port: number}).port)).toEqual([tunnel.pid]);
       master.kill('SIGKILL');
       await gone;

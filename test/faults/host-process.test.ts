@@ -85,13 +85,19 @@ describe('the host process is killed (KILL)', () => {
   ];
 
   describe.each(means)('$name', ({path}) => {
-    test.each([{open: false}, {open: true}])(
-      'no ssh and no listener is left within a second (forwarded connection open: $open)',
-      async ({open}) => {
-        const {host, port, ssh} = await hostUp({}, {env: {...process.env, PATH: path()}});
+    test.each([
+      {open: false, steady: true},
+      {open: true, steady: true},
+      {open: false, steady: false},
+      {open: true, steady: false},
+    ])(
+      'no ssh and no listener is left within a second (forwarded connection open: $open, steady: $steady)',
+      async ({open, steady}) => {
+        const forwards = [{type: 'local', target: {port: scene.echo.port}, steady}] as const;
+        const {host, port, ssh} = await hostUp({forwards}, {env: {...process.env, PATH: path()}});
         const socket = open ? await connectTo({port}) : undefined;
         if (socket !== undefined) expect(await exchangeOn(socket, 'open')).toBe('open');
-        expect(holdersOf(port)).toEqual([ssh]);
+        expect(holdersOf(port)).toEqual([steady ? host.pid : ssh]);
         await host.kill();
         await pollUntil('ssh is gone', () => !alive(ssh), {timeout: 1_000});
         await pollUntil('the port is free', () => holdersOf(port).length === 0, {timeout: 1_000});

@@ -127,13 +127,14 @@ describe('the local port is taken', () => {
   });
 
   test.each(['given by the user', 'chosen for the user'])(
-    '127.0.0.1, during a backoff, %s: retried, the decoy is never handed out, the port stays the same',
+    '127.0.0.1 of a direct forward, during a backoff, %s: retried, the decoy is never handed out, the port stays the same',
     async (origin) => {
       const fixed = await freePort();
       const {tunnel, events} = await scene.tunnelUp({
         forwards: [
           {
             type: 'local',
+            steady: false,
             ...(origin === 'given by the user' && {listen: {port: fixed}}),
             target: {port: scene.echo.port},
           },
@@ -164,6 +165,19 @@ describe('the local port is taken', () => {
       expect(await talk(tunnel)).toBe('ping');
     },
   );
+
+  test('127.0.0.1 of a steady forward, during a backoff: nobody else can have it', async () => {
+    const {tunnel} = await scene.tunnelUp();
+    const place = placeOf(tunnel) as {host: string; port: number};
+    const waits = once(tunnel, 'restart', {where: ({attempt}) => attempt === 2, unless: ['stop']});
+    await scene.sshd.halt();
+    await waits;
+    await expect(decoy(place.port)).rejects.toThrow('EADDRINUSE');
+    const again = once(tunnel, 'connect', {unless: ['stop']});
+    await scene.sshd.restart();
+    await again;
+    expect(await talk(tunnel)).toBe('ping');
+  });
 
   test.skipIf(!hasIPv6)('::1, during a backoff: no concern of ours', async () => {
     const {tunnel} = await scene.tunnelUp();

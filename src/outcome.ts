@@ -91,6 +91,7 @@ function ofSpawn(error: NodeJS.ErrnoException): Verdict {
   return {
     code: 'ERR_AUTOSSH_SPAWN',
     message: `ssh could not be started: ${error.message}`,
+    ...('hint' in error && typeof error.hint === 'string' && {hint: error.hint}),
     ...(passing && shortage),
   };
 }

@@ -71,6 +71,14 @@ const rows: Row[] = [
     retryable: true,
   })),
   {
+    what: 'the error knows better what to do',
+    ending: ending([], {exit: undefined, spawnError: Object.assign(spawnError('ENOENT'), {hint: 'Correct `cwd`.'})}),
+    code: 'ERR_AUTOSSH_SPAWN',
+    says: 'ssh could not be started',
+    hint: /^Correct `cwd`\.$/,
+    retryable: false,
+  },
+  {
     what: 'the program in front of ssh cannot start it',
     ending: ending(['setpriv: failed to execute /opt/ssh: No such file or directory'], {
       exit: {exitCode: 127, signal: undefined},

@@ -8,7 +8,7 @@ const longestPath = 70;
 /** Makes a folder that only this user can enter (mkdtemp(3) makes it 0700), at a path short enough for sockets. */
 export function makePrivateFolder(): string {
   const name = 'autossh-XXXXXX';
-  const parent = join(tmpdir(), name).length <= longestPath ? tmpdir() : '/tmp';
+  const parent = Buffer.byteLength(join(tmpdir(), name)) <= longestPath ? tmpdir() : '/tmp';
   return mkdtempSync(join(parent, 'autossh-'));
 }
 

@@ -1,5 +1,5 @@
 import {spawnSync} from 'node:child_process';
-import {chmodSync, mkdirSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
+import {chmodSync, mkdirSync, rmSync, rmdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
 import {basename, join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, test} from 'vitest';
 import {makePrivateFolder, removePrivateFolder} from '../src/ssh/private-folder.js';
@@ -66,6 +66,20 @@ describe('a program', () => {
 
   test('is found without a PATH as well', () => {
     expect(findProgram('sh', {})).toMatch(/^\/(usr\/)?bin\/sh$/);
+  });
+
+  test('is found although the folder that this process is in was removed', () => {
+    const before = process.cwd();
+    const wanted = program('a', 'ssh');
+    mkdirSync(join(folder, 'gone'));
+    process.chdir(join(folder, 'gone'));
+    try {
+      rmdirSync(join(folder, 'gone'));
+      expect(findProgram('ssh', searchPath('a'))).toBe(wanted);
+      expect(findProgram(wanted, {})).toBe(wanted);
+    } finally {
+      process.chdir(before);
+    }
   });
 
   test('may be a link', () => {

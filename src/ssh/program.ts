@@ -6,12 +6,12 @@ import {delimiter, resolve} from 'node:path';
  *
  * @throws an `ENOENT` or `EACCES` error that tells which
  */
-export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = process.cwd()): string {
+export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd?: string): string {
   const directories = name.includes('/')
     ? ['']
     : (environment['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter);
   // Else the system would say of the program that it is not there.
-  if (!is('isDirectory', cwd)) {
+  if (cwd !== undefined && !is('isDirectory', cwd)) {
     throw Object.assign(new Error(`the working directory ${cwd} is not there`), {
       code: 'ENOENT',
       hint: 'Correct `cwd`.',
@@ -19,7 +19,7 @@ export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = 
   }
   let denied: string | undefined;
   for (const directory of directories) {
-    const path = resolve(cwd, directory, name);
+    const path = resolve(cwd ?? '', directory, name);
     try {
       // A folder of PATH that this user may not enter is passed over, as one that is not there.
       if (!is('isFile', path)) continue;

@@ -1,5 +1,14 @@
 import {execFile} from 'node:child_process';
-import {chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync} from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {promisify} from 'node:util';
@@ -8,6 +17,7 @@ import type {AutoSSHOptions} from '../../src/index.js';
 import {
   alive,
   allProcesses,
+  children,
   commandLine,
   connectTo,
   descendants,
@@ -110,6 +120,19 @@ describe('the host process is killed (KILL)', () => {
     });
   });
 
+  test.skipIf(findProgram('setpriv') === undefined)(
+    'and all its other children before it: ssh goes by the kernel alone',
+    async () => {
+      const {host, port, ssh} = await hostUp();
+      for (const pid of children(host.pid)) if (pid !== ssh) signal(pid, 'SIGKILL');
+      await pollUntil('ssh is the only child', () => children(host.pid).every((pid) => pid === ssh));
+      await host.kill();
+      await waitForExit(ssh, {timeout: 1_000});
+      expect(holdersOf(port)).toEqual([]);
+      for (const folder of temporaryEntries()) rmSync(folder, {recursive: true});
+    },
+  );
+
   test('while ssh is frozen: not even that is left', async () => {
     const {host, ssh} = await hostUp({heartbeat: patientHeartbeat});
     signal(ssh, 'SIGSTOP');
@@ -178,6 +201,25 @@ describe('suspend and wake', () => {
       expect(await exchange({port})).toBe('ping');
     },
   );
+
+  test.each(['the host first', 'ssh first'])('with a beat on its way, %s: that one does not count', async (order) => {
+    const {host, port, ssh} = await hostUp({heartbeat: {interval: 200, timeout: 2_000, maxMisses: 1}});
+    await host.next('heartbeat');
+    signal(ssh, 'SIGSTOP');
+    await waitForState(ssh, 'T');
+    // The next beat goes out meanwhile, and is still waited for at the end of this.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    signal(host.pid, 'SIGSTOP');
+    await waitForState(host.pid, 'T');
+    await sleepWell();
+    const beats = host.events.count('heartbeat');
+    const pids = order === 'the host first' ? [host.pid, ssh] : [ssh, host.pid];
+    for (const pid of pids) signal(pid, 'SIGCONT');
+    await pollUntil('three beats', () => host.events.count('heartbeat') >= beats + 3);
+    expect(host.events.count('start')).toBe(1);
+    expect(host.events.count('heartbeat-miss')).toBe(0);
+    expect(await exchange({port})).toBe('ping');
+  });
 
   test('the server has gone meanwhile: one restart, no storm', async () => {
     const {host, port, ssh} = await hostUp();
@@ -364,7 +406,7 @@ describe('a ProxyCommand or ProxyJump', () => {
     const lines = [`ProxyCommand ${process.execPath} ${fixture('stubborn-proxy.mjs')} %p`];
     const subject = await scene.tunnelUp({configFile: scene.sshd.config({lines})});
     const {tunnel} = subject;
-    const [proxy = 0] = descendants(tunnel.pid ?? 0);
+    const [proxy = 0] = children(tunnel.pid ?? 0);
     expect(alive(proxy)).toBe(true);
     const again = once(tunnel, 'connect', {unless: ['stop']});
     signal(tunnel.pid ?? 0, 'SIGKILL');
@@ -377,7 +419,7 @@ describe('a ProxyCommand or ProxyJump', () => {
   test('ProxyCommand freezes: seen by the heartbeat', async () => {
     const lines = [`ProxyCommand ${process.execPath} ${fixture('stubborn-proxy.mjs')} %p`];
     const {tunnel} = await scene.tunnelUp({configFile: scene.sshd.config({lines})});
-    const [proxy = 0] = descendants(tunnel.pid ?? 0);
+    const [proxy = 0] = children(tunnel.pid ?? 0);
     const lost = once(tunnel, 'disconnect');
     const again = once(tunnel, 'connect', {unless: ['stop']});
     signal(proxy, 'SIGSTOP');
@@ -392,7 +434,7 @@ describe('a ProxyCommand or ProxyJump', () => {
     // Both hops lead to the same server; the configuration of the outer one is told to the inner one.
     const path = sshd.config({lines: [`ProxyJump hop`]});
     const {tunnel} = await scene.tunnelUp({configFile: withHop(path)});
-    const [hop = 0] = descendants(tunnel.pid ?? 0);
+    const [hop = 0] = children(tunnel.pid ?? 0);
     expect(commandLine(hop).join(' ')).toContain('hop');
     const again = once(tunnel, 'connect', {unless: ['stop']});
     signal(hop, 'SIGSTOP');

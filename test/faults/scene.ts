@@ -38,7 +38,7 @@ export interface Scene {
   use<T extends {close: () => Promise<void>}>(thing: T): T;
 }
 
-export const everyEvent = [
+const everyEvent = [
   'state',
   'start',
   'connect',

@@ -36,15 +36,6 @@ export function silentServer(where: ServerOptions = {}): Promise<SmallServer> {
   return serve(where, (socket) => socket.resume());
 }
 
-/** Reads all it is sent, as quickly as it comes, and sends back the number of bytes at the end. */
-export function sink(where: ServerOptions = {}): Promise<SmallServer> {
-  return serve(where, (socket) => {
-    let bytes = 0;
-    socket.on('data', (chunk: Buffer) => (bytes += chunk.length));
-    socket.on('end', () => socket.end(String(bytes)));
-  });
-}
-
 export function serve(
   {port = 0, host = '127.0.0.1', path}: ServerOptions,
   onConnection: (socket: Socket) => void,

@@ -12,7 +12,6 @@ import {
   dyingWithUs,
   findProgram,
   guard,
-  pollUntil,
   processFacts,
   signal,
   temporaryFolder,
@@ -332,23 +331,13 @@ export class PrivateSshd {
   }
 }
 
-/** The server program, or `undefined`; it is on no ordinary user's path. */
-export function findSshd(): string | undefined {
-  return findProgram('sshd');
-}
-
-/** Waits until the server serves exactly so many connections (a connection has one or two processes). */
-export async function waitForSessions(sshd: PrivateSshd, test: (pids: number[]) => boolean): Promise<void> {
-  await pollUntil('the expected sessions of sshd', () => test(sshd.sessions()));
-}
-
 /** Behind a wrapper there may be another network, whose ports cannot be tried from here. */
 function somePort({wrapper, listenAddress}: SshdOptions): Promise<number> {
   return wrapper === undefined ? freePort(listenAddress) : Promise.resolve(randomPort());
 }
 
 function sshdPath(): string {
-  const path = findSshd();
+  const path = findProgram('sshd');
   if (path === undefined) throw new Error('sshd is not installed (Debian: apt-get install openssh-server)');
   // The folder that privilege separation wants is normally made by the service manager.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', {recursive: true, mode: 0o755});

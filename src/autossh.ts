@@ -113,8 +113,12 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   async start(): Promise<void> {
     if (this.#state.name === 'idle') {
       const {signal} = this.#settings;
-      if (signal?.aborted) this.#end('aborted');
-      else this.#finished = this.#run();
+      if (signal?.aborted) {
+        this.#end('aborted');
+      } else {
+        this.#finished = this.#run();
+        this.#enter({type: 'start'});
+      }
     }
     return this.ready();
   }

@@ -27,6 +27,9 @@ done
 for folder in $folders; do rm -f -- "$folder"/*.sock; rmdir -- "$folder"; done
 `;
 
+/** So often is a shell that something has killed replaced at once; after that with the next ssh. */
+const replacements = 5;
+
 /**
  * Ends what a killed host leaves behind: every ssh with its whole process group (a ProxyCommand, the ssh of a
  * ProxyJump) and the private folders. One small shell for all tunnels of a process, there while it has any.
@@ -41,6 +44,7 @@ export class Warden {
   readonly #folders = new Set<string>();
   #shell: ChildProcess | undefined;
   #users = 0;
+  #replaced = 0;
 
   /** The warden of this process; {@link release} it when done. */
   static acquire(): Warden {
@@ -102,7 +106,9 @@ export class Warden {
     if (shell.pid === undefined) return;
     this.#shell = shell;
     shell.once('exit', () => {
-      if (this.#shell === shell) this.#shell = undefined;
+      if (this.#shell !== shell) return;
+      this.#shell = undefined;
+      if (this.#users > 0 && this.#targets.size > 0 && this.#replaced++ < replacements) this.#employ();
     });
     shell.unref();
     const stdin = shell.stdin as (NodeJS.WritableStream & {unref?: () => void}) | null;

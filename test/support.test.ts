@@ -332,7 +332,10 @@ describe.skipIf(!canUseNamespaces())('two hosts on a cable (needs root)', () => 
     await pollUntil('the forward', () => {
       if (existsSync(path)) {
         void connectTo({path}).then(
-          (socket) => (listens = socket.destroy() !== undefined),
+          (socket) => {
+            listens = true;
+            socket.destroy();
+          },
           () => undefined,
         );
       }

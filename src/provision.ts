@@ -24,8 +24,9 @@ export interface Concession {
 
 /** What each next life of ssh is given, and what was learnt from those before it. */
 export class Provision {
-  readonly warden = Warden.acquire();
+  /** First, because this can fail, and a warden that was acquired has to be released. */
   readonly folder = makePrivateFolder();
+  readonly warden = Warden.acquire();
 
   readonly #settings: Settings;
   readonly #unknownOptions = new Set<string>();

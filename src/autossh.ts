@@ -1,4 +1,5 @@
 import {EventEmitter} from 'eventemitter3';
+import {onAbort} from './abort.js';
 import {Alarm, now} from './clock.js';
 import {AutoSSHError, type Outcome} from './errors.js';
 import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
@@ -41,13 +42,11 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   readonly #log = log('state', this.#number);
   readonly #logSSH = log('ssh', this.#number);
   readonly #logHeartbeat = log('heartbeat', this.#number);
-  readonly #onAbort = (): void => {
-    this.#end('aborted');
-  };
 
   #state: State = {name: 'idle'};
   #forwards: readonly Forward[] = Object.freeze([]);
   #finished: Promise<void> | undefined;
+  #stopListening: (() => void) | undefined;
   /** What keeps the process alive: everything else the tunnel has is unreferenced. */
   #anchor: NodeJS.Timeout | undefined;
   #referenced = true;
@@ -181,7 +180,11 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     const {signal, maxLifetime} = this.#settings;
     this.#anchor = setInterval(nothing, 2 ** 31 - 1);
     if (!this.#referenced) this.#anchor.unref();
-    signal?.addEventListener('abort', this.#onAbort, {once: true});
+    if (signal) {
+      this.#stopListening = onAbort(signal, () => {
+        this.#end('aborted');
+      });
+    }
     this.#lifetime.set(maxLifetime, () => {
       this.#end('max-lifetime');
     });
@@ -242,6 +245,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   #spawned({pid, command}: Session, starts: number): void {
     this.#statistics.starts = starts;
     this.#enter({type: 'spawn', starts});
+    // Whoever listens to the state may have ended it by now.
+    if (this.state !== 'starting') return;
     this.#logSSH('start %d, pid %d: %s', starts, pid ?? 0, command);
     if (pid !== undefined) this.#tell('start', {starts, pid, command});
   }
@@ -249,8 +254,14 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   #connected({pid = 0}: Session, {elapsed, forwards, rtt}: Ready): void {
     const {starts} = this.#statistics;
     this.#forwards = forwards;
+    // Who begins to wait in a listener of the state, after a restart() for one, waits for the next connect.
+    const waiters = this.#waiting.take();
     this.#enter({type: 'ready', starts, at: now()});
-    this.#waiting.resolveAll();
+    if (this.state !== 'up') {
+      this.#waiting.giveBack(waiters);
+      return;
+    }
+    for (const {resolve} of waiters) resolve();
     this.#tell('connect', {starts, pid, elapsed, forwards});
     if (rtt !== undefined) this.#answered(rtt);
   }
@@ -268,7 +279,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   }
 
   #targetFailed({detail}: Extract<Notice, {kind: 'channel-open-failed'}>): void {
-    // The first of each life is told; a service that is down is asked for often.
+    // The first is told; a service that is down is asked for often.
     if (this.#statistics.targetFailures++ > 0) return;
     this.#tell('warning', {
       code: 'WARN_AUTOSSH_TARGET',
@@ -291,8 +302,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   /** Nothing is left. */
   #finish(): void {
-    const {signal} = this.#settings;
-    signal?.removeEventListener('abort', this.#onAbort);
+    this.#stopListening?.();
     this.#lifetime.stop();
     clearInterval(this.#anchor);
     this.#enter({type: 'ended'});

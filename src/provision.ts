@@ -1,11 +1,14 @@
 import {randomInt} from 'node:crypto';
+import {existsSync} from 'node:fs';
+import {AutoSSHError} from './errors.js';
 import type {WarningCode} from './events.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import {freePort} from './local-port.js';
+import {heldBy} from './local-socket.js';
 import type {Settings} from './options.js';
 import type {Adaptation} from './outcome.js';
 import type {SessionOptions} from './session.js';
-import type {Forward} from './ssh/forward.js';
+import {type Address, type Forward, formatAddress} from './ssh/forward.js';
 import {makePrivateFolder, removePrivateFolder} from './ssh/private-folder.js';
 import {findProgram, parentDeathPrefix} from './ssh/program.js';
 import {Warden} from './ssh/warden.js';
@@ -25,7 +28,7 @@ export interface Concession {
 /** What each next life of ssh is given, and what was learnt from those before it. */
 export class Provision {
   /** First, because this can fail, and a warden that was acquired has to be released. */
-  readonly folder = makePrivateFolder();
+  #folder = makePrivateFolder();
   readonly warden = Warden.acquire();
 
   readonly #settings: Settings;
@@ -45,11 +48,28 @@ export class Provision {
     this.#heartbeat = settings.heartbeat;
     this.#fixedLoopPort = settings.heartbeat ? settings.heartbeat.remotePort : undefined;
     this.#prefix = parentDeathPrefix(settings.env ?? process.env);
-    this.warden.watchFolder(this.folder);
   }
 
-  /** Chooses the local ports that were left to us. */
-  async choosePorts(): Promise<void> {
+  /** Where the sockets of the lives are. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /**
+   * Sees to it that ssh will replace nobody's file, and chooses the local ports that were left to us.
+   *
+   * @throws AutoSSHError if it cannot listen there
+   */
+  async prepare(): Promise<void> {
+    for (const {name, type, listen} of this.#settings.forwards) {
+      if (type === 'remote' || !('path' in listen)) continue;
+      const held = await heldBy(listen.path);
+      if (held !== undefined) throw cannotListen(name, listen, held);
+    }
+    await this.#choosePorts();
+  }
+
+  async #choosePorts(): Promise<void> {
     this.#ephemeral.clear();
     const chosen: Forward[] = [];
     for (const forward of this.#settings.forwards) {
@@ -58,8 +78,12 @@ export class Provision {
         continue;
       }
       const {host} = forward.listen;
-      let port = await freePort(host);
-      while (this.#ephemeral.has(port)) port = await freePort(host);
+      let port: number;
+      do {
+        port = await freePort(host).catch((error: unknown) => {
+          throw cannotListen(forward.name, forward.listen, (error as Error).message, error);
+        });
+      } while (this.#ephemeral.has(port));
       this.#ephemeral.add(port);
       chosen.push(Object.freeze({...forward, listen: Object.freeze({host, port})}));
     }
@@ -69,6 +93,7 @@ export class Provision {
   /** What the next life is made of. */
   next(number: number): SessionOptions {
     const {sshPath, env = process.env, cwd} = this.#settings;
+    this.#keepFolder();
     return {
       settings: this.#settings,
       program: () => [...this.#prefix, findProgram(sshPath, env, cwd)],
@@ -80,6 +105,13 @@ export class Provision {
       loopPort: this.#fixedLoopPort ?? this.#freshLoopPort(),
       unknownOptions: this.#unknownOptions,
     };
+  }
+
+  /** Something that clears temporary files may have taken it for an old one. */
+  #keepFolder(): void {
+    if (existsSync(this.#folder)) return;
+    this.warden.forgetFolder(this.#folder);
+    this.#folder = makePrivateFolder();
   }
 
   /** A life was proven ready: its local ports are given out, and stay. */
@@ -106,7 +138,7 @@ export class Provision {
         return true;
       case 'local-port':
         if (++this.#portChoices > portChoices) return false;
-        await this.choosePorts();
+        await this.#choosePorts();
         return true;
       case 'loop-port':
         return this.#adaptLoop();
@@ -143,6 +175,17 @@ export class Provision {
       if (!taken.has(port)) return port;
     }
   }
+}
+
+function cannotListen(name: string, listen: Address, why: string, cause?: unknown): AutoSSHError {
+  return new AutoSSHError(
+    'ERR_AUTOSSH_FORWARD',
+    `The forward ${name} cannot listen on ${formatAddress(listen)}: ${why}`,
+    {
+      cause,
+      retryable: false,
+    },
+  );
 }
 
 /** What a tunnel says that goes on without the loop of forwards. */

@@ -1,9 +1,11 @@
 import pRetry from 'p-retry';
+import {onAbort} from './abort.js';
 import {now, sleep} from './clock.js';
 import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
 import type {Settings} from './options.js';
 import {outcomeError} from './outcome.js';
 import {type Concession, Provision, degradedMessage} from './provision.js';
+import type {RestartContext, RestartOptions} from './restart/options.js';
 import {decide} from './restart/policy.js';
 import {type Ready, Session, type SessionListener} from './session.js';
 
@@ -78,7 +80,7 @@ export class Series {
     this.#firstStart = this.#outageSince = now();
     try {
       const provision = (this.#provision = new Provision(this.#settings));
-      await provision.choosePorts();
+      await provision.prepare();
       let lost: Outcome | undefined;
       for (;;) lost = await this.#outage(provision, lost);
     } finally {
@@ -148,6 +150,8 @@ export class Series {
     });
     this.#session = session;
     const {target} = session;
+    // After the spawn: the first of a process takes a while to start its shell.
+    provision.warden.watchFolder(provision.folder);
     if (target !== undefined) provision.warden.watch(target);
     void session.ended.then(({outcome}) => {
       if (target !== undefined) provision.warden.forget(target);
@@ -168,14 +172,40 @@ export class Series {
     const {delay} = decision;
     this.#grown = decision.grown;
     if (restart.shouldRestart && outcome.reason !== 'requested') {
-      const goOn = await restart.shouldRestart(outcome, {attempt, starts: this.#starts, delay});
-      this.#signal.throwIfAborted();
+      const goOn = await this.#ask(restart.shouldRestart, outcome, {attempt, starts: this.#starts, delay});
       if (!goOn) throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
     }
     const wake = (this.#wake = new AbortController());
     this.#listener.onWait({outcome, attempt, delay});
     if (delay > 0 && !this.#hurry) await sleep(delay, wake.signal);
     this.#wake = undefined;
+  }
+
+  /** The host's own last word; its silence does not outlast the tunnel. */
+  async #ask(
+    shouldRestart: NonNullable<RestartOptions['shouldRestart']>,
+    outcome: Outcome,
+    context: RestartContext,
+  ): Promise<boolean> {
+    let stopListening: (() => void) | undefined;
+    const halted = new Promise<false>((resolve) => {
+      stopListening = onAbort(this.#signal, () => {
+        resolve(false);
+      });
+    });
+    try {
+      const goOn = await Promise.race([halted, shouldRestart(outcome, context)]);
+      this.#signal.throwIfAborted();
+      return goOn;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw new AutoSSHError('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` threw: ${String(error)}`, {
+        cause: error,
+        hint: 'Mend that function: see `cause`.',
+      });
+    } finally {
+      stopListening?.();
+    }
   }
 
   #history(): Parameters<typeof decide>[1] {
@@ -194,5 +224,5 @@ function givenUp(code: AutoSSHErrorCode, why: string, outcome: Outcome): AutoSSH
   const failure = outcomeError(outcome);
   // A permanent failure speaks for itself; a limit that was reached has it as its cause.
   if (code === failure.code) return failure;
-  return new AutoSSHError(code, why, {...outcome, hint: undefined, retryable: false, cause: failure});
+  return new AutoSSHError(code, why, {...outcome, retryable: false, cause: failure});
 }

@@ -1,4 +1,4 @@
-import {rmSync} from 'node:fs';
+import {chmodSync, lstatSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {Alarm, now, sleep} from './clock.js';
 import type {Outcome, Stage} from './errors.js';
@@ -13,7 +13,7 @@ import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
 import {type Life, type LifeOptions, planLife} from './ssh/life.js';
-import {answered, appeared} from './ssh/marker.js';
+import {answered, appeared, nudge, serving} from './ssh/marker.js';
 import type {Notice} from './ssh/notice.js';
 import {readNotice} from './ssh/notice-table.js';
 
@@ -55,6 +55,9 @@ export interface SessionEnd {
   readonly adaptation: Adaptation | undefined;
 }
 
+/** The first request is on its way by then, in milliseconds, and its answer waits for something else to go there. */
+const nudgeAfter = 3;
+
 /** An ssh that has missed its beats will hardly end by itself. */
 const graceOfTheDead = 250;
 
@@ -63,6 +66,7 @@ const kept = 32;
 
 /** What ssh says of the time after a login. */
 const afterLogin = new Set<Notice['kind']>([
+  'local-bind-failed',
   'remote-bind-failed',
   'remote-allocated',
   'channel-open-failed',
@@ -90,6 +94,7 @@ export class Session {
   readonly #child: Child | undefined;
   readonly #over = new AbortController();
   readonly #deadline = new Alarm();
+  readonly #nudge = new Alarm();
   readonly #heartbeat: Heartbeat | undefined;
   readonly #spawnedAt = now();
   #notices: Notice[] = [];
@@ -181,6 +186,7 @@ export class Session {
     const proven = settings.sshArguments ? this.pid !== undefined : await this.#proveForwards();
     if (!proven || this.#isOver()) return undefined;
     this.#deadline.stop();
+    this.#nudge.stop();
     this.#stage = 'up';
     this.#readyAt = now();
     if (this.#firstRtt !== undefined) this.#heartbeat?.start();
@@ -188,21 +194,34 @@ export class Session {
   }
 
   async #proveForwards(): Promise<boolean> {
-    // ssh binds in order and after the login: when the marker is there, so is every local forward before it.
-    if (!(await appeared(this.#life.marker.socket, this.#over.signal))) return false;
+    // ssh binds after the login, in order: when the marker is there, every local forward before it was bound or has failed.
+    const {socket, target} = this.#life.marker;
+    const {signal} = this.#over;
+    if (!(await appeared(socket, signal))) return false;
+    unlock(socket);
     // Whatever was said before, in a server's banner too, is not why a logged-in ssh will end.
     this.#notices = this.#notices.filter(({kind}) => afterLogin.has(kind));
     this.#stage = 'forward';
     if (this.#heartbeat) {
       this.#stage = 'heartbeat';
+      this.#nudgeSoon();
       if (!(await this.#heartbeat.prove()) && !this.#degrade()) return false;
-    } else if (this.#life.forwards.some((one) => one.type === 'remote')) {
+    } else if (target) {
       // The server answers in order: when it has opened or refused a connection through the marker, it has granted every
       // remote forward that was asked for before. (If it had not, ssh would end.)
-      if (!(await answered(this.#life.marker.socket, this.#over.signal))) return false;
+      this.#nudgeSoon();
+      if (!(await answered(socket, signal))) return false;
+    } else if (!(await serving(socket, signal))) {
+      return false;
     }
     this.#stage = 'forward';
     return this.#allocatedAll();
+  }
+
+  #nudgeSoon(): void {
+    this.#nudge.set(nudgeAfter, () => {
+      nudge(this.#life.marker.socket, this.#over.signal);
+    });
   }
 
   async #allocatedAll(): Promise<boolean> {
@@ -282,9 +301,10 @@ export class Session {
 
   async #timeOut(): Promise<void> {
     const {settings} = this.#options;
-    let stage = this.#stage;
-    if (stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid))) stage = 'authenticate';
-    this.end({type: 'timeout', stage, after: settings.readyTimeout});
+    const connected = this.#stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid));
+    if (this.#readyAt !== undefined) return;
+    if (connected && this.#stage === 'connect') this.#stage = 'authenticate';
+    this.end({type: 'timeout', stage: this.#stage, after: settings.readyTimeout});
   }
 
   async #conclude(exited: Promise<ChildExit>): Promise<SessionEnd> {
@@ -297,9 +317,13 @@ export class Session {
     }
     this.#over.abort();
     this.#deadline.stop();
+    this.#nudge.stop();
     this.#heartbeat?.close();
     const {marker, loop} = this.#life;
-    for (const path of [marker.socket, ...(loop ? [loop.socket] : [])]) rmSync(path, {force: true});
+    const local = this.#life.forwards.flatMap(({type, listen}) =>
+      type !== 'remote' && 'path' in listen ? [listen.path] : [],
+    );
+    for (const path of [marker.socket, ...(loop ? [loop.socket] : []), ...local]) removeSocket(path);
     const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
     const ending = {
       cause: this.#cause,
@@ -321,4 +345,18 @@ export class Session {
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
   return forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0;
+}
+
+/** Lets us connect to a socket of ssh's, whatever `StreamLocalBindMask` the user has, which no argument overrules. */
+function unlock(path: string): void {
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    // Gone with its ssh.
+  }
+}
+
+/** ssh leaves its sockets behind when it is killed. What is no socket was not made by it. */
+function removeSocket(path: string): void {
+  if (lstatSync(path, {throwIfNoEntry: false})?.isSocket()) rmSync(path, {force: true});
 }

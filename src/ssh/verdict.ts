@@ -224,7 +224,7 @@ function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {fo
     code: 'ERR_AUTOSSH_FORWARD',
     message: `The server could not or may not listen on ${listen}`,
     forward: {side: 'remote', listen, ...(own && {name: own.name})},
-    hint: `Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen (which has to name the address as it is given here) or GatewayPorts forbid it.${foreign}`,
+    hint: `${path === undefined ? '' : 'A socket file of a lost connection may be left there: delete it, or set StreamLocalBindUnlink in its sshd_config. '}Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen (which has to name the address as it is given here) or GatewayPorts forbid it.${foreign}`,
   };
 }
 

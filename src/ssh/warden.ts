@@ -30,6 +30,9 @@ for folder in $folders; do rm -f -- "$folder"/*.sock; rmdir -- "$folder"; done
 /** So often is a shell that something has killed replaced at once; after that with the next ssh. */
 const replacements = 5;
 
+/** A path that a shell takes as one word, whatever it does with it. */
+export const plainPath = /^[\w./-]+$/;
+
 /**
  * Ends what a killed host leaves behind: every ssh with its whole process group (a ProxyCommand, the ssh of a
  * ProxyJump) and the private folders. One small shell for all tunnels of a process, there while it has any.
@@ -66,7 +69,7 @@ export class Warden {
 
   /** A folder to remove with the host. One whose name a shell would split is left alone. */
   watchFolder(folder: string): void {
-    if (!/^[\w./-]+$/.test(folder)) return;
+    if (this.#folders.has(folder) || !plainPath.test(folder)) return;
     this.#folders.add(folder);
     this.#say(`d ${folder}`);
   }

@@ -1,0 +1,22 @@
+import {once} from 'node:events';
+import {lstatSync} from 'node:fs';
+import {connect} from 'node:net';
+
+/**
+ * Why ssh must not listen on a path: it replaces what is there, whatever that is (`StreamLocalBindUnlink`). `undefined`:
+ * nothing is there, or a socket on which nobody listens any more.
+ */
+export async function heldBy(path: string): Promise<string | undefined> {
+  const found = lstatSync(path, {throwIfNoEntry: false});
+  if (!found) return undefined;
+  if (!found.isSocket()) return 'something that is no socket is there';
+  const socket = connect({path});
+  try {
+    await once(socket, 'connect');
+    return 'another program listens there';
+  } catch {
+    return undefined;
+  } finally {
+    socket.destroy();
+  }
+}

@@ -142,7 +142,7 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
   const silence = silencer(stdio, sshOptions);
   if (
     silence !== undefined &&
-    forwards.some((one) => one.type === 'remote' && 'port' in one.listen && one.listen.port === 0)
+    forwards.some((one) => one.type === 'remote' && one.listen.port !== undefined && one.listen.port === 0)
   ) {
     throw new TypeError(
       `Expected no remote forward with port 0 together with \`${silence}\`: ssh tells the chosen port on its stderr, which is then not read`,
@@ -242,7 +242,7 @@ function resolveForwards(value: unknown): readonly Forward[] {
 function refuseTwins(forwards: readonly Forward[]): void {
   const seen = new Map<string, number>();
   forwards.forEach(({type, listen, target}, index) => {
-    const chosen = 'port' in listen && listen.port === 0;
+    const chosen = listen.port !== undefined && listen.port === 0;
     if (chosen && type !== 'remote') return;
     const side = type === 'remote' ? 'server' : 'here';
     const twin = `${side} ${formatAddress(listen)} ${chosen && target ? formatAddress(target) : ''}`;

@@ -62,7 +62,7 @@ export class Provision {
    */
   async prepare(): Promise<void> {
     for (const {name, type, listen} of this.#settings.forwards) {
-      if (type === 'remote' || !('path' in listen)) continue;
+      if (type === 'remote' || listen.path === undefined) continue;
       const held = await heldBy(listen.path);
       if (held !== undefined) throw cannotListen(name, listen, held);
     }
@@ -73,7 +73,7 @@ export class Provision {
     this.#ephemeral.clear();
     const chosen: Forward[] = [];
     for (const forward of this.#settings.forwards) {
-      if (forward.type === 'remote' || !('port' in forward.listen) || forward.listen.port !== 0) {
+      if (forward.type === 'remote' || forward.listen.port === undefined || forward.listen.port !== 0) {
         chosen.push(forward);
         continue;
       }
@@ -168,7 +168,9 @@ export class Provision {
 
   #freshLoopPort(): number {
     const taken = new Set(
-      this.#forwards.flatMap((one) => (one.type === 'remote' && 'port' in one.listen ? [one.listen.port] : [])),
+      this.#forwards.flatMap((one) =>
+        one.type === 'remote' && one.listen.port !== undefined ? [one.listen.port] : [],
+      ),
     );
     for (;;) {
       const port = randomInt(loopPorts.from, loopPorts.to);

@@ -321,7 +321,7 @@ export class Session {
     this.#heartbeat?.close();
     const {marker, loop} = this.#life;
     const local = this.#life.forwards.flatMap(({type, listen}) =>
-      type !== 'remote' && 'path' in listen ? [listen.path] : [],
+      type !== 'remote' && listen.path !== undefined ? [listen.path] : [],
     );
     for (const path of [marker.socket, ...(loop ? [loop.socket] : []), ...local]) removeSocket(path);
     const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
@@ -344,7 +344,7 @@ export class Session {
 }
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
-  return forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0;
+  return forward.type === 'remote' && forward.listen.port !== undefined && forward.listen.port === 0;
 }
 
 /** Lets us connect to a socket of ssh's, whatever `StreamLocalBindMask` the user has, which no argument overrules. */

@@ -754,7 +754,7 @@ describe('with an ssh that is played', () => {
     });
     await tunnel.start();
     const bound = tunnel.forwards;
-    const ports = bound.map(({listen}) => ('port' in listen ? listen.port : 0));
+    const ports = bound.map(({listen}) => listen.port ?? 0);
     expect(new Set(ports).size).toBe(2);
     expect(ports.every((port) => port > 1_024)).toBe(true);
     expect(tunnel.forward()).toBe(bound[0]);

@@ -13,10 +13,16 @@ export type Endpoint =
       readonly host?: string;
       /** A TCP port. */
       readonly port: number;
+      /** No Unix socket. */
+      readonly path?: undefined;
     }
   | {
       /** A Unix socket. */
       readonly path: string;
+      /** No TCP port. */
+      readonly host?: undefined;
+      /** No TCP port. */
+      readonly port?: undefined;
     };
 
 /** Connections to a port or socket of this machine go to a target as seen from the server: ssh's `-L`. */
@@ -63,10 +69,16 @@ export type Address =
       readonly host: string;
       /** A TCP port. */
       readonly port: number;
+      /** No Unix socket. */
+      readonly path?: undefined;
     }
   | {
       /** A Unix socket. */
       readonly path: string;
+      /** No TCP port. */
+      readonly host?: undefined;
+      /** No TCP port. */
+      readonly port?: undefined;
     };
 
 /** One forward, checked and with nothing left to default; frozen. */
@@ -106,7 +118,7 @@ export function forwardArguments(forward: Forward): [flag: '-L' | '-R' | '-D', s
 
 /** The address for people: `127.0.0.1:5432`, `[::1]:5432` or `/path`. */
 export function formatAddress(address: Address): string {
-  if ('path' in address) return address.path;
+  if (address.path !== undefined) return address.path;
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
@@ -115,7 +127,7 @@ export function formatAddress(address: Address): string {
  * ssh replaces `${VARIABLES}` (`dollar_expand` in misc.c), which it does not see in `$\\{`.
  */
 function spell(address: Address): string {
-  return 'path' in address ? address.path.replace(/[\\:]|(?<=\$)\{/g, '\\$&') : formatAddress(address);
+  return address.path !== undefined ? address.path.replace(/[\\:]|(?<=\$)\{/g, '\\$&') : formatAddress(address);
 }
 
 const flags = {local: '-L', remote: '-R', dynamic: '-D'} as const;
@@ -203,7 +215,7 @@ function fromCommandLine(text: string, index: number, optionPath: string): Forwa
     (part) =>
       `the ${side} ${part} of \`${optionPath}\``;
   const listen = listenAddress(sides.listen, partName('listen'));
-  if (type === 'remote' && !sides.target && 'path' in listen) {
+  if (type === 'remote' && !sides.target && listen.path !== undefined) {
     // Such connections are not taken for SOCKS: channel_connect_by_listen_path in OpenSSH's channels.c.
     throw unexpected(optionPath, 'a forward with a target (ssh has no SOCKS on a Unix socket of the server)', text);
   }

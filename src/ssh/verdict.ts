@@ -197,7 +197,7 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
   const {host, port, path, reason} = notice;
   const listen = path ?? (port === undefined ? 'a local port' : formatAddress({host: host ?? '127.0.0.1', port}));
   const own = forwards.find(
-    ({type, listen: at}) => type !== 'remote' && ('path' in at ? at.path === path : at.port === port),
+    ({type, listen: at}) => type !== 'remote' && (at.path !== undefined ? at.path === path : at.port === port),
   );
   const holds = holder ? `: ${holder.name} (pid ${String(holder.pid)}) listens there` : '';
   const message = `ssh could not listen on ${listen}: ${reason}${holds}`;
@@ -214,7 +214,7 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
 function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {forwards}: Evidence): Verdict {
   const {port, path} = notice;
   const own = forwards.find(
-    ({type, listen: at}) => type === 'remote' && ('path' in at ? at.path === path : at.port === port),
+    ({type, listen: at}) => type === 'remote' && (at.path !== undefined ? at.path === path : at.port === port),
   );
   const listen = own ? formatAddress(own.listen) : (path ?? `port ${String(port)}`);
   const foreign = own

@@ -57,7 +57,7 @@ async function hostUp(
   expect(await host.command('start')).toBeUndefined();
   const {forwards, pid} = await connected;
   const listen = forwards[0]?.listen;
-  const port = listen !== undefined && listen.port !== undefined ? listen.port : 0;
+  const port = listen?.port ?? 0;
   expect(await exchange({port})).toBe('ping');
   return {host, port, ssh: pid};
 }

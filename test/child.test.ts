@@ -170,6 +170,22 @@ describe('to end it', () => {
     expect(await child.exited).toEqual({exitCode: undefined, signal: 'SIGKILL'});
   });
 
+  test('it is given no more time when it is asked again', async () => {
+    const {child, until} = start('ignore-term.mjs');
+    await until((line) => line === 'ignoring every signal');
+    child.end(50);
+    child.end(1e9);
+    expect(await within(10_000, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
+  });
+
+  test('it is given less time when it is asked again with less', async () => {
+    const {child, until} = start('ignore-term.mjs');
+    await until((line) => line === 'ignoring every signal');
+    child.end(1e9);
+    child.end(50);
+    expect(await within(10_000, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
+  });
+
   test('it is continued when it is stopped, so that it can hear', async () => {
     const {child} = start('silent.mjs');
     const pid = child.pid ?? 0;

@@ -3,7 +3,7 @@ import {mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:
 import {type Server, type Socket, createServer} from 'node:net';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, test, vi} from 'vitest';
-import {answered, appeared} from '../src/ssh/marker.js';
+import {answered, appeared, nudge, serving} from '../src/ssh/marker.js';
 import {openFds, pollUntil, temporaryFolder} from './support/index.js';
 
 let folder: string;
@@ -55,8 +55,12 @@ async function isOpen(promise: Promise<unknown>): Promise<boolean> {
     open = false;
   };
   promise.then(settled, settled);
-  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+  await turns();
   return open;
+}
+
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
 }
 
 describe('a file', () => {
@@ -156,5 +160,80 @@ describe('a socket', () => {
     late.abort();
     expect(await answer).toBe(false);
     expect(await answered(path, late.signal)).toBe(false);
+  });
+});
+
+describe('ssh', () => {
+  const never = new AbortController().signal;
+
+  test('serves as soon as it answers on its own SOCKS socket', async () => {
+    const greetings: string[] = [];
+    await listen((socket) => {
+      socket.on('data', (chunk) => {
+        greetings.push(chunk.toString('hex'));
+        socket.write(Buffer.from([5, 0]));
+      });
+    });
+    expect(await serving(path, never)).toBe(true);
+    // Version 5, one method, no authentication.
+    expect(greetings).toEqual(['050100']);
+  });
+
+  test('does not serve yet when its socket only accepts', async () => {
+    let connection: Socket | undefined;
+    await listen((socket) => {
+      connection = socket;
+      socket.resume();
+    });
+    const served = serving(path, never);
+    await pollUntil('the connection', () => connection !== undefined);
+    expect(await isOpen(served)).toBe(true);
+    connection?.write(Buffer.from([5, 0]));
+    expect(await served).toBe(true);
+  });
+
+  test('does not serve when it closes without a word, and is asked again', async () => {
+    let connections = 0;
+    await listen((socket) => {
+      // As when it ends over a forward that it could not bind, and then another one comes.
+      if (++connections < 3) socket.destroy();
+      else socket.once('data', () => socket.write(Buffer.from([5, 0])));
+    });
+    expect(await serving(path, never)).toBe(true);
+    expect(connections).toBe(3);
+  });
+
+  test('is asked again as long as nobody listens', async () => {
+    const served = serving(path, never);
+    expect(await isOpen(served)).toBe(true);
+    await listen((socket) => socket.once('data', () => socket.write(Buffer.from([5, 0]))));
+    expect(await served).toBe(true);
+  });
+
+  test('is no longer waited for when the signal is aborted', async () => {
+    const controller = new AbortController();
+    const served = serving(path, controller.signal);
+    expect(await isOpen(served)).toBe(true);
+    controller.abort();
+    expect(await served).toBe(false);
+  });
+
+  test('is nudged by a connection that comes and goes', async () => {
+    const came = new Promise<Socket>((resolve) => void listen(resolve));
+    await pollUntil('the socket', () => readdirSync(folder).length > 0);
+    nudge(path, never);
+    const socket = await came;
+    socket.resume();
+    await once(socket, 'close');
+  });
+
+  test('is not nudged where nobody listens, or when it is over, and nobody is told', async () => {
+    nudge(path, never);
+    await turns();
+    let connections = 0;
+    await listen(() => connections++);
+    nudge(path, AbortSignal.abort());
+    await turns();
+    expect(connections).toBe(0);
   });
 });

@@ -471,8 +471,34 @@ describe('together', () => {
       {host: 'h', stdio: 'inherit', forwards: ['-R 0:a:1']},
       "Expected no remote forward with port 0 together with `stdio: 'inherit'`: ssh tells the chosen port on its stderr, which is then not read",
     ],
+    ...(['QUIET', 'error', 'Fatal'] as const).map((level): [object, string] => [
+      {host: 'h', sshOptions: {loglevel: level}, forwards: [{type: 'remote', listen: '0', target: '1'}]},
+      `Expected no remote forward with port 0 together with \`sshOptions.LogLevel: '${level}'\`: ssh tells the chosen port on its stderr, which is then not read`,
+    ]),
+    [
+      {host: 'h', forwards: ['-L 8080:a:1', '-R 8080:a:1', '-D 8080']},
+      'Expected `forwards[2].listen` to be free, but `forwards[0]` has 127.0.0.1:8080 already',
+    ],
+    [
+      {host: 'h', forwards: ['-R /run/a:b:1', '-R /run/a:c:2']},
+      'Expected `forwards[1].listen` to be free, but `forwards[0]` has /run/a already',
+    ],
+    [
+      {host: 'h', forwards: ['-R 0:a:1', '-R 0:a:1']},
+      'Expected `forwards[1].listen` to be free, but `forwards[0]` has 127.0.0.1:0 for the same target already',
+    ],
   ])('%j is refused', (options, message) => {
     expect(complaint(options)).toBe(message);
+  });
+
+  test.each([
+    {forwards: ['-L 0:a:1', '-L 0:a:1', '-D 0']},
+    {forwards: ['-R 0:a:1', '-R 0:a:2']},
+    {forwards: ['-L 127.0.0.1:1:a:1', '-L [::1]:1:a:1', '-R 1:a:1', '-L /run/a:b:1', '-R /run/a:b:1']},
+    {forwards: ['-R 0:a:1'], sshOptions: {LogLevel: 'INFO'}},
+    {forwards: ['-R 1:a:1'], sshOptions: {LogLevel: 'QUIET'}},
+  ])('%j is not', (options) => {
+    expect(withHost(options).forwards).toHaveLength(options.forwards.length);
   });
 
   test('the same at other ends is not', () => {

@@ -1,5 +1,5 @@
 import {once} from 'node:events';
-import {lstatSync} from 'node:fs';
+import {chmodSync, lstatSync, rmSync} from 'node:fs';
 import {connect} from 'node:net';
 
 /**
@@ -19,4 +19,18 @@ export async function heldBy(path: string): Promise<string | undefined> {
   } finally {
     socket.destroy();
   }
+}
+
+/** Lets us connect to a socket of ssh's, whatever `StreamLocalBindMask` the user has, which no argument overrules. */
+export function unlock(path: string): void {
+  try {
+    chmodSync(path, 0o600);
+  } catch {
+    // Gone with its ssh.
+  }
+}
+
+/** ssh leaves its sockets behind when it is killed. What is no socket was not made by it. */
+export function removeSocket(path: string): void {
+  if (lstatSync(path, {throwIfNoEntry: false})?.isSocket()) rmSync(path, {force: true});
 }

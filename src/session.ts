@@ -1,4 +1,3 @@
-import {chmodSync, lstatSync, rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {Alarm, now, sleep} from './clock.js';
 import type {Outcome, Stage} from './errors.js';
@@ -6,6 +5,7 @@ import {EchoPort} from './heartbeat/echo-port.js';
 import {ForwardLoop} from './heartbeat/forward-loop.js';
 import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
+import {removeSocket, unlock} from './local-socket.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
 import {isConnected, listenerOf} from './procfs.js';
@@ -345,18 +345,4 @@ export class Session {
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
   return forward.type === 'remote' && forward.listen.port !== undefined && forward.listen.port === 0;
-}
-
-/** Lets us connect to a socket of ssh's, whatever `StreamLocalBindMask` the user has, which no argument overrules. */
-function unlock(path: string): void {
-  try {
-    chmodSync(path, 0o600);
-  } catch {
-    // Gone with its ssh.
-  }
-}
-
-/** ssh leaves its sockets behind when it is killed. What is no socket was not made by it. */
-function removeSocket(path: string): void {
-  if (lstatSync(path, {throwIfNoEntry: false})?.isSocket()) rmSync(path, {force: true});
 }

@@ -1,9 +1,9 @@
 import {once} from 'node:events';
-import {existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync} from 'node:fs';
+import {chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
 import {createServer} from 'node:net';
 import {join} from 'node:path';
 import {afterEach, beforeEach, expect, test} from 'vitest';
-import {heldBy} from '../src/local-socket.js';
+import {heldBy, removeSocket, unlock} from '../src/local-socket.js';
 import {temporaryFolder} from './support/index.js';
 
 let folder: string;
@@ -22,13 +22,18 @@ test('nothing is there: ssh may listen', async () => {
   expect(await heldBy(join(folder, 'nowhere', 'a.sock'))).toBeUndefined();
 });
 
-test('a socket that was left behind: ssh may replace it', async () => {
+/** As a process leaves it that is killed. */
+async function leaveSocket(): Promise<void> {
   const server = createServer().listen(join(folder, 'other.sock'));
   await once(server, 'listening');
-  // What closes takes its file along, if it finds it; what is killed leaves it.
+  // What closes takes its file along, if it finds it.
   renameSync(join(folder, 'other.sock'), path);
   server.close();
   await once(server, 'close');
+}
+
+test('a socket that was left behind: ssh may replace it', async () => {
+  await leaveSocket();
   expect(await heldBy(path)).toBeUndefined();
   expect(existsSync(path)).toBe(true);
 });
@@ -51,4 +56,33 @@ test.each([
 ])('%s: ssh must not', async (_what, put) => {
   put();
   expect(await heldBy(path)).toBe('something that is no socket is there');
+});
+
+test('a socket that was left behind is removed, and may be gone already', async () => {
+  await leaveSocket();
+  removeSocket(path);
+  expect(existsSync(path)).toBe(false);
+  removeSocket(path);
+  removeSocket(join(folder, 'nowhere', 'a.sock'));
+});
+
+test('nothing else is removed', async () => {
+  writeFileSync(path, 'precious');
+  removeSocket(path);
+  removeSocket(folder);
+  expect(existsSync(path)).toBe(true);
+  rmSync(path);
+  await leaveSocket();
+  symlinkSync(path, join(folder, 'link'));
+  removeSocket(join(folder, 'link'));
+  expect(existsSync(join(folder, 'link'))).toBe(true);
+});
+
+test('a socket is unlocked for its owner alone, and may be gone already', async () => {
+  await leaveSocket();
+  chmodSync(path, 0o000);
+  unlock(path);
+  expect(statSync(path).mode & 0o777).toBe(0o600);
+  rmSync(path);
+  unlock(path);
 });

@@ -271,6 +271,10 @@ const refused: [options: object, message: string][] = [
     {heartbeat: {message: 'é'.repeat(33)}},
     `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'é'.repeat(33)}'\` (string)`,
   ],
+  [
+    {heartbeat: {message: 'x'.repeat(65)}},
+    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'x'.repeat(65)}'\` (string)`,
+  ],
   [{heartbeat: {remotePort: 0}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`0\` (number)`],
   [{heartbeat: {remotePort: '80'}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`'80'\` (string)`],
   [{heartbeat: {mode: 'echo-port', echoPort: 0}}, `Expected \`heartbeat.echoPort\` to be ${port}, got \`0\` (number)`],
@@ -391,6 +395,7 @@ const refused: [options: object, message: string][] = [
   [{env: {A: 1}}, 'Expected `env.A` to be a string without NUL, got a number'],
   [{env: {A: null}}, 'Expected `env.A` to be a string without NUL, got null'],
   [{env: {A: 'b\0c'}}, 'Expected `env.A` to be a string without NUL, got a string with one'],
+  [{env: {'': 'b'}}, "Expected the name `''` in `env` to be one without NUL and '='"],
   [{env: {'A\0': 'b'}}, "Expected the name `'A\\x00'` in `env` to be one without NUL and '='"],
   [{env: {'A=B': 'b'}}, "Expected the name `'A=…'` in `env` to be one without NUL and '='"],
 ];
@@ -528,7 +533,7 @@ test('what is given is taken as it is', () => {
       firstInterval: 2,
       timeout: 3,
       maxMisses: 4,
-      message: 'é',
+      message: 'x'.repeat(64),
       echoHost: '::1',
       echoPort: 8,
     },

@@ -943,7 +943,7 @@ describe('in a program of its own', () => {
     await waitForExit(pid);
   });
 
-  test.each(['unreferenced', 'unreferencedBefore'])(
+  test.each(['unreferenced', 'unreferencedBeating', 'unreferencedBefore'])(
     'it does not keep the program when it is %s, and its ssh goes too',
     async (scene) => {
       const {said, exited} = run(scene);

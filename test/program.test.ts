@@ -180,6 +180,28 @@ describe('the private folder', () => {
     }
   });
 
+  test.each([
+    [70, true],
+    [71, false],
+  ])('of %d bytes is short enough: %s', (bytes, fits) => {
+    const parent = join(folder, 'x'.repeat(bytes - '/autossh-XXXXXX'.length - folder.length - 1));
+    mkdirSync(parent);
+    process.env['TMPDIR'] = parent;
+    const made = makePrivateFolder();
+    removePrivateFolder(made);
+    expect(made.length === bytes).toBe(fits);
+    expect(made.startsWith(`${parent}/`)).toBe(fits);
+  });
+
+  test.each(['a b', "it's", 'é', '$HOME', 'a\nb'])('is none whose name the warden could not be told: %j', (name) => {
+    const parent = join(folder, name);
+    mkdirSync(parent);
+    process.env['TMPDIR'] = parent;
+    const made = makePrivateFolder();
+    removePrivateFolder(made);
+    expect(made).toMatch(/^\/tmp\/autossh-\w{6}$/);
+  });
+
   test('counts bytes, not characters', () => {
     const long = join(folder, 'é'.repeat(30));
     mkdirSync(long);

@@ -273,6 +273,17 @@ describe('its shell', () => {
     expect(shells()).toEqual([]);
   });
 
+  test('ends what was never forgotten at the last release, and is not replaced', async () => {
+    const warden = Warden.acquire();
+    const child = spawn('sleep', ['1000'], {stdio: 'ignore', detached: true});
+    guard('process', child.pid ?? 0);
+    const ended = once(child, 'exit');
+    warden.watch(-(child.pid ?? 0));
+    await warden.release();
+    expect(await ended).toEqual([null, 'SIGTERM']);
+    expect(shells()).toEqual([]);
+  });
+
   test('does not die of what is sent to the group of the host, nor of a terminal that hangs up', async () => {
     const warden = Warden.acquire();
     warden.watchFolder('/nonexistent');

@@ -270,7 +270,10 @@ describe('processes', () => {
       });
     });
     const {folder, pids, name} = JSON.parse(line) as {folder: string; pids: number[]; name?: string};
-    expect(pids.filter(alive)).toEqual(pids);
+    // The listener and the session; the process that logged it in may end by itself at any time.
+    const living = pids.filter(alive);
+    expect(living).toContain(pids[0]);
+    expect(living.length).toBeGreaterThan(1);
     await end(runner);
     await Promise.all(pids.map((pid) => waitForExit(pid)));
     await pollUntil('the folder is gone', () => !existsSync(folder));

@@ -16,7 +16,7 @@ import {
   signal,
   temporaryFolder,
   waitForExit,
-  waitForState,
+  pollUntil,
 } from './processes.js';
 
 const run = promisify(execFile);
@@ -163,8 +163,10 @@ export class PrivateSshd {
   async freezeSessions(): Promise<number[]> {
     const pids = this.sessions();
     for (const pid of pids) signal(pid, 'SIGSTOP');
-    await Promise.all(pids.map((pid) => waitForState(pid, 'T')));
-    return pids;
+    // One that was about to end by itself, as what logs a client in does, may do so all the same: with its parent frozen
+    // it stays a zombie.
+    await Promise.all(pids.map((pid) => pollUntil(`process ${pid} frozen`, () => !alive(pid) || isStopped(pid))));
+    return pids.filter(isStopped);
   }
 
   thawSessions(): void {
@@ -361,4 +363,8 @@ let penalties: boolean | undefined;
 function knowsPenalties(): boolean {
   penalties ??= readFileSync(sshdPath(), 'latin1').includes('persourcepenalties');
   return penalties;
+}
+
+function isStopped(pid: number): boolean {
+  return processFacts(pid)?.state === 'T';
 }

@@ -852,8 +852,8 @@ describe('whatever is done to it', () => {
       }),
       {numRuns: 100},
     );
-    // Or else nothing is shown by this.
-    expect(started).toBeGreaterThan(50);
+    // Or else nothing is shown by this. Half of the runs begin with a start: fewer than 20 of 100 happens never.
+    expect(started).toBeGreaterThan(20);
   });
 });
 

@@ -16,9 +16,7 @@ import {measures} from './measures/index.js';
 import {Progress} from './progress.js';
 import {asMarkdown, chapterAsText, targetsAsText, type Chapter} from './report.js';
 
-const {only, quick, out} = parseArgs({
-  options: {only: {type: 'string'}, quick: {type: 'boolean', default: false}, out: {type: 'string'}},
-}).values;
+const {only, quick, out} = options();
 const wanted = only?.split(',') ?? measures.map(({key}) => key);
 const unknown = wanted.filter((key) => !measures.some((measure) => measure.key === key));
 if (unknown.length > 0) {
@@ -73,6 +71,16 @@ if (!interrupted.signal.aborted) {
     const date = new Date().toISOString().slice(0, 16).replace('T', ' ');
     writeFileSync(file, asMarkdown(chapters, {date: `${date} UTC`, facts, seconds: progress.seconds}));
     console.log(`Written to ${file}`);
+  }
+}
+
+function options(): {only?: string | undefined; quick: boolean; out?: string | undefined} {
+  try {
+    return parseArgs({
+      options: {only: {type: 'string'}, quick: {type: 'boolean', default: false}, out: {type: 'string'}},
+    }).values;
+  } catch (error) {
+    fail((error as Error).message);
   }
 }
 

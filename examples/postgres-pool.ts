@@ -32,10 +32,9 @@ class TunnelClient extends pg.Client {
   }
 }
 
-const {listen} = tunnel.forward();
-if (!('port' in listen)) throw new Error('unreachable: this forward listens on a port');
+const {host, port} = tunnel.forward().listen;
 // The port stays the same over all restarts, so the pool never has to be made again.
-const pool = new pg.Pool({host: '127.0.0.1', port: listen.port, max: 5, Client: TunnelClient});
+const pool = new pg.Pool({host, port, max: 5, Client: TunnelClient});
 // Idle connections break with the tunnel. The pool replaces them; without a listener the error would end the process.
 pool.on('error', (error) => console.log(`an idle connection broke: ${error.message}`));
 

@@ -30,7 +30,8 @@ const tunnel = new AutoSSH({
 });
 // At each connect, not only the first: a port that the server chose is another one after a restart.
 tunnel.on('connect', ({forwards}) => {
-  for (const {listen} of forwards) if ('port' in listen) console.log(`reachable at ${listen.host}:${listen.port}`);
+  for (const {listen} of forwards)
+    if (listen.port !== undefined) console.log(`reachable at ${listen.host}:${listen.port}`);
 });
 tunnel.on('disconnect', ({outcome}) => console.log(`unreachable: ${outcome.message}`));
 tunnel.on('restart', ({delay}) => console.log(`next try in ${Math.round(delay)} ms`));

@@ -20,7 +20,7 @@ await using tunnel = await AutoSSH.open({
   forwards: [{type: 'dynamic'}],
 });
 const {listen} = tunnel.forward();
-if (!('port' in listen)) throw new Error('unreachable: this forward listens on a port');
+if (listen.port === undefined) throw new Error('unreachable: this forward listens on a port');
 console.log(`SOCKS proxy on ${listen.host}:${listen.port}`);
 
 const socket = await connectThrough(listen, url.hostname, Number(url.port || 80));

@@ -1,4 +1,5 @@
 import {EventEmitter} from 'eventemitter3';
+import {onAbort} from './abort.js';
 import {number} from './checks.js';
 import {Alarm, now} from './clock.js';
 import {AutoSSHError} from './errors.js';
@@ -45,14 +46,12 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   readonly #log = log('state', this.#number);
   readonly #logSSH = log('ssh', this.#number);
   readonly #logHeartbeat = log('heartbeat', this.#number);
-  readonly #onAbort = (): void => {
-    this.#end('aborted');
-  };
 
   #state: State = {name: 'idle'};
   #isListening = false;
   #forwards: readonly Forward[] = Object.freeze([]);
   #finished: Promise<void> | undefined;
+  #stopListening: (() => void) | undefined;
   /** What keeps the process alive: everything else the tunnel has is unreferenced. */
   #anchor: NodeJS.Timeout | undefined;
   #referenced = true;
@@ -120,8 +119,12 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   async start(): Promise<void> {
     if (!this.#isStarted()) {
       const {signal} = this.#settings;
-      if (signal?.aborted) this.#end('aborted');
-      else this.#finished = this.#run();
+      if (signal?.aborted) {
+        this.#end('aborted');
+      } else {
+        this.#finished = this.#run();
+        this.#enter({type: 'start'});
+      }
     }
     if (!this.#settings.lazy || this.#isListening) return this.ready();
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
@@ -230,7 +233,11 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     const {signal, maxLifetime} = this.#settings;
     this.#anchor = setInterval(nothing, 2 ** 31 - 1);
     if (!this.#referenced) this.#anchor.unref();
-    signal?.addEventListener('abort', this.#onAbort, {once: true});
+    if (signal) {
+      this.#stopListening = onAbort(signal, () => {
+        this.#end('aborted');
+      });
+    }
     this.#lifetime.set(maxLifetime, () => {
       this.#end('max-lifetime');
     });
@@ -249,7 +256,11 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
       {
         onSpawn: ({pid, command, number}, isUp) => {
           this.#statistics.starts = number;
-          if (!isUp) this.#enter({type: 'spawn', starts: number});
+          if (!isUp) {
+            this.#enter({type: 'spawn', starts: number});
+            // Whoever listens to the state may have ended it by now.
+            if (this.state !== 'starting') return;
+          }
           this.#logSSH('start %d, pid %d: %s', number, pid ?? 0, command);
           if (pid !== undefined) this.#tell('start', {starts: number, pid, command});
         },
@@ -270,7 +281,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
           this.#enter({type: 'wait', delay: Infinity});
           this.#forwards = listening;
           this.#isListening = true;
-          this.#listening.resolveAll();
+          for (const {resolve} of this.#listening.take()) resolve();
         },
         onConcession: (concession) => {
           this.#tell('warning', concession);
@@ -323,8 +334,14 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   #connected({pid = 0, number}: Session, {elapsed, forwards, rtt}: Ready): void {
     this.#forwards = forwards;
+    // Who begins to wait in a listener of the state, after a restart() for one, waits for the next connect.
+    const waiters = this.#waiting.take();
     if (this.#state.name !== 'up') this.#enter({type: 'ready', starts: number, at: now()});
-    this.#waiting.resolveAll();
+    if (this.state !== 'up') {
+      this.#waiting.giveBack(waiters);
+      return;
+    }
+    for (const {resolve} of waiters) resolve();
     this.#tell('connect', {starts: number, pid, elapsed, forwards});
     if (rtt !== undefined) this.#answered(rtt);
   }
@@ -336,7 +353,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   }
 
   #targetFailed(detail: string): void {
-    // The first of each life is told; a service that is down is asked for often.
+    // The first is told; a service that is down is asked for often.
     if (this.#statistics.targetFailures++ > 0) return;
     this.#tell('warning', {
       code: 'WARN_AUTOSSH_TARGET',
@@ -358,8 +375,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   /** Nothing is left. */
   #finish(): void {
-    const {signal} = this.#settings;
-    signal?.removeEventListener('abort', this.#onAbort);
+    this.#stopListening?.();
     this.#lifetime.stop();
     clearInterval(this.#anchor);
     this.#enter({type: 'ended'});

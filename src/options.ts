@@ -16,7 +16,7 @@ import {defaults} from './defaults.js';
 import {type FrontOptions, type FrontSettings, resolveFront} from './front/options.js';
 import {type HeartbeatOptions, type HeartbeatSettings, resolveHeartbeat} from './heartbeat/options.js';
 import {type RestartOptions, type RestartSettings, resolveRestart} from './restart/options.js';
-import {type Forward, type ForwardOption, resolveForward} from './ssh/forward.js';
+import {type Forward, type ForwardOption, formatAddress, resolveForward} from './ssh/forward.js';
 
 /** What a tunnel is made of. All times are milliseconds; `0` or `false` switches a thing off. */
 export interface AutoSSHOptions extends FrontOptions {
@@ -145,12 +145,14 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
     number(name, given[name], {off: true});
   const stdio = oneOf('stdio', given['stdio'], ['pipe', 'inherit']);
   const forwards = resolveForwards(given['forwards']);
+  const sshOptions = resolveSSHOptions(given['sshOptions']);
+  const silence = silencer(stdio, sshOptions);
   if (
-    stdio === 'inherit' &&
-    forwards.some((one) => one.type === 'remote' && 'port' in one.listen && one.listen.port === 0)
+    silence !== undefined &&
+    forwards.some((one) => one.type === 'remote' && one.listen.port !== undefined && one.listen.port === 0)
   ) {
     throw new TypeError(
-      "Expected no remote forward with port 0 together with `stdio: 'inherit'`: ssh tells the chosen port on its stderr, which is then not read",
+      `Expected no remote forward with port 0 together with \`${silence}\`: ssh tells the chosen port on its stderr, which is then not read`,
     );
   }
   const heartbeat = resolveHeartbeat(given['heartbeat'], forwards);
@@ -170,7 +172,7 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
     sshPath: text('sshPath', given['sshPath']),
     configFile: optional(given['configFile'], (value) => text('configFile', value)),
     identityFiles: texts('identityFile', given['identityFile']),
-    sshOptions: resolveSSHOptions(given['sshOptions']),
+    sshOptions,
     extraArgs: list('extraArgs', given['extraArgs']),
     env: optional(given['env'], resolveEnvironment),
     cwd: optional(given['cwd'], (value) => text('cwd', value)),
@@ -181,6 +183,13 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
       throw unexpected('signal', 'an AbortSignal', value);
     }),
   });
+}
+
+/** The option, if there is one, that keeps from us what ssh says. */
+function silencer(stdio: 'pipe' | 'inherit', sshOptions: Settings['sshOptions']): string | undefined {
+  if (stdio === 'inherit') return "stdio: 'inherit'";
+  const level = sshOptions.find(([name]) => name.toLowerCase() === 'loglevel')?.[1];
+  return level !== undefined && /^(?:quiet|fatal|error)$/i.test(level) ? `sshOptions.LogLevel: '${level}'` : undefined;
 }
 
 /** Where ssh connects to. From its two parts ssh makes up the command line of a ProxyCommand. */
@@ -234,7 +243,26 @@ function resolveForwards(value: unknown): readonly Forward[] {
       );
     names.set(name, index);
   });
+  refuseTwins(forwards);
   return Object.freeze(forwards);
+}
+
+/** Two forwards that ssh could not have at once, or would silently take for one. */
+function refuseTwins(forwards: readonly Forward[]): void {
+  const seen = new Map<string, number>();
+  forwards.forEach(({type, listen, target}, index) => {
+    const chosen = listen.port !== undefined && listen.port === 0;
+    if (chosen && type !== 'remote') return;
+    const side = type === 'remote' ? 'server' : 'here';
+    const twin = `${side} ${formatAddress(listen)} ${chosen && target ? formatAddress(target) : ''}`;
+    const first = seen.get(twin);
+    if (first !== undefined) {
+      throw new TypeError(
+        `Expected \`forwards[${String(index)}].listen\` to be free, but \`forwards[${String(first)}]\` has ${formatAddress(listen)}${chosen ? ' for the same target' : ''} already`,
+      );
+    }
+    seen.set(twin, index);
+  });
 }
 
 function resolveSSHOptions(value: unknown): Settings['sshOptions'] {

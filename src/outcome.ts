@@ -91,6 +91,7 @@ function ofSpawn(error: NodeJS.ErrnoException): Verdict {
   return {
     code: 'ERR_AUTOSSH_SPAWN',
     message: `ssh could not be started: ${error.message}`,
+    ...('hint' in error && typeof error.hint === 'string' && {hint: error.hint}),
     ...(passing && shortage),
   };
 }
@@ -141,7 +142,7 @@ function ofExit(ending: Ending): Verdict {
   const last = ending.stderr.findLast((line) => !/^(Transferred:|Bytes per second:|debug\d:)/.test(line));
   const what =
     exit?.exitCode === 0
-      ? 'ssh ended without an error, as it does when something else asks it to (TERM)'
+      ? `ssh ended without an error${ending.stage === 'connect' ? '' : ', as it does when something else asks it to (TERM)'}`
       : `ssh exited with code ${String(exit?.exitCode)}`;
   return {code: 'ERR_AUTOSSH_EXIT', message: last === undefined || exit?.exitCode === 0 ? what : `${what}: ${last}`};
 }

@@ -1,11 +1,14 @@
 import {randomInt} from 'node:crypto';
+import {existsSync} from 'node:fs';
 import {join} from 'node:path';
 import type {WarningCode} from './events.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import {freePort} from './local-port.js';
+import {heldBy} from './local-socket.js';
 import type {Settings} from './options.js';
 import type {Adaptation} from './outcome.js';
 import type {SessionOptions} from './session.js';
+import {cannotListen} from './ssh/bind-error.js';
 import type {Forward} from './ssh/forward.js';
 import {makePrivateFolder, removePrivateFolder} from './ssh/private-folder.js';
 import {findProgram, parentDeathPrefix} from './ssh/program.js';
@@ -25,8 +28,9 @@ export interface Concession {
 
 /** What each next life of ssh is given, and what was learnt from those before it. */
 export class Provision {
+  /** First, because this can fail, and a warden that was acquired has to be released. */
+  #folder = makePrivateFolder();
   readonly warden = Warden.acquire();
-  readonly folder = makePrivateFolder();
 
   readonly #settings: Settings;
   readonly #unknownOptions = new Set<string>();
@@ -46,21 +50,42 @@ export class Provision {
     this.#heartbeat = settings.heartbeat;
     this.#fixedLoopPort = settings.heartbeat ? settings.heartbeat.remotePort : undefined;
     this.#prefix = parentDeathPrefix(settings.env ?? process.env);
-    this.warden.watchFolder(this.folder);
   }
 
-  /** Chooses the local ports that were left to us. */
-  async choosePorts(): Promise<void> {
+  /** Where the sockets of the lives are. */
+  get folder(): string {
+    return this.#folder;
+  }
+
+  /**
+   * Sees to it that ssh will replace nobody's file, and chooses the local ports that were left to us.
+   *
+   * @throws AutoSSHError if it cannot listen there
+   */
+  async prepare(): Promise<void> {
+    for (const forward of this.#settings.forwards) {
+      if (forward.type === 'remote' || forward.listen.path === undefined) continue;
+      const held = await heldBy(forward.listen.path);
+      if (held !== undefined) throw cannotListen(forward, held);
+    }
+    await this.#choosePorts();
+  }
+
+  async #choosePorts(): Promise<void> {
     this.#ephemeral.clear();
     const chosen: Forward[] = [];
     for (const forward of this.#settings.forwards) {
-      if (forward.steady || forward.type === 'remote' || !('port' in forward.listen) || forward.listen.port !== 0) {
+      if (forward.steady || forward.type === 'remote' || forward.listen.port !== 0) {
         chosen.push(forward);
         continue;
       }
       const {host} = forward.listen;
-      let port = await freePort(host);
-      while (this.#ephemeral.has(port)) port = await freePort(host);
+      let port: number;
+      do {
+        port = await freePort(host).catch((error: unknown) => {
+          throw cannotListen(forward, (error as Error).message, error);
+        });
+      } while (this.#ephemeral.has(port));
       this.#ephemeral.add(port);
       chosen.push(Object.freeze({...forward, listen: Object.freeze({host, port})}));
     }
@@ -76,6 +101,7 @@ export class Provision {
   next(): SessionOptions {
     const number = ++this.#starts;
     const {sshPath, env = process.env, cwd} = this.#settings;
+    this.#keepFolder();
     return {
       settings: this.#settings,
       program: () => [...this.#prefix, findProgram(sshPath, env, cwd)],
@@ -87,6 +113,13 @@ export class Provision {
       loopPort: this.#fixedLoopPort ?? this.#freshLoopPort(),
       unknownOptions: this.#unknownOptions,
     };
+  }
+
+  /** Something that clears temporary files may have taken it for an old one. */
+  #keepFolder(): void {
+    if (existsSync(this.#folder)) return;
+    this.warden.forgetFolder(this.#folder);
+    this.#folder = makePrivateFolder();
   }
 
   /** A life was proven ready: its local ports are given out, and stay. */
@@ -113,7 +146,7 @@ export class Provision {
         return true;
       case 'local-port':
         if (++this.#portChoices > portChoices) return false;
-        await this.choosePorts();
+        await this.#choosePorts();
         return true;
       case 'loop-port':
         return this.#adaptLoop();
@@ -143,7 +176,9 @@ export class Provision {
 
   #freshLoopPort(): number {
     const taken = new Set(
-      this.#forwards.flatMap((one) => (one.type === 'remote' && 'port' in one.listen ? [one.listen.port] : [])),
+      this.#forwards.flatMap((one) =>
+        one.type === 'remote' && one.listen.port !== undefined ? [one.listen.port] : [],
+      ),
     );
     for (;;) {
       const port = randomInt(loopPorts.from, loopPorts.to);

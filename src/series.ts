@@ -1,9 +1,11 @@
 import pRetry from 'p-retry';
+import {onAbort} from './abort.js';
 import {now, sleep} from './clock.js';
 import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
 import type {Settings} from './options.js';
 import {outcomeError} from './outcome.js';
 import {type Concession, type Provision, degradedMessage} from './provision.js';
+import type {RestartContext, RestartOptions} from './restart/options.js';
 import {decide} from './restart/policy.js';
 import {type Ready, Session, type SessionListener} from './session.js';
 
@@ -244,11 +246,13 @@ export class Series {
     });
     this.#alive.add(session);
     const {target} = session;
-    const {warden} = this.#provision;
-    if (target !== undefined) warden.watch(target);
+    const provision = this.#provision;
+    // After the spawn: the first of a process takes a while to start its shell.
+    provision.warden.watchFolder(provision.folder);
+    if (target !== undefined) provision.warden.watch(target);
     void session.ended.then(({outcome}) => {
       this.#alive.delete(session);
-      if (target !== undefined) warden.forget(target);
+      if (target !== undefined) provision.warden.forget(target);
       listener.onEnd(session, outcome);
     });
     listener.onSpawn(session);
@@ -267,11 +271,9 @@ export class Series {
     const {delay} = decision;
     this.#grown = decision.grown;
     if (restart.shouldRestart && !requested) {
-      const goOn = await restart.shouldRestart(outcome, {attempt, starts: this.#provision.starts, delay});
-      this.#signal.throwIfAborted();
-      if (!goOn) {
-        throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
-      }
+      const context = {attempt, starts: this.#provision.starts, delay};
+      const goOn = await this.#ask(restart.shouldRestart, outcome, context);
+      if (!goOn) throw givenUp('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` said no: ${outcome.message}`, outcome);
     }
     if (this.#parked) return;
     const wake = (this.#wake = new AbortController());
@@ -283,20 +285,36 @@ export class Series {
   /** Waits until ssh is wanted. */
   async #rest(): Promise<void> {
     const wake = (this.#wake = new AbortController());
-    while (this.#parked && !this.#signal.aborted) {
-      await new Promise<void>((resolve) => {
-        wake.signal.addEventListener(
-          'abort',
-          () => {
-            resolve();
-          },
-          {once: true},
-        );
-      });
-      break;
-    }
+    if (!this.#signal.aborted) await sleep(Infinity, wake.signal);
     this.#wake = undefined;
     this.#signal.throwIfAborted();
+  }
+
+  /** The host's own last word; its silence does not outlast the tunnel. */
+  async #ask(
+    shouldRestart: NonNullable<RestartOptions['shouldRestart']>,
+    outcome: Outcome,
+    context: RestartContext,
+  ): Promise<boolean> {
+    let stopListening: (() => void) | undefined;
+    const halted = new Promise<false>((resolve) => {
+      stopListening = onAbort(this.#signal, () => {
+        resolve(false);
+      });
+    });
+    try {
+      const goOn = await Promise.race([halted, shouldRestart(outcome, context)]);
+      this.#signal.throwIfAborted();
+      return goOn;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      throw new AutoSSHError('ERR_AUTOSSH_GAVE_UP', `\`restart.shouldRestart\` threw: ${String(error)}`, {
+        cause: error,
+        hint: 'Mend that function: see `cause`.',
+      });
+    } finally {
+      stopListening?.();
+    }
   }
 
   #history(): Parameters<typeof decide>[1] {
@@ -315,5 +333,5 @@ function givenUp(code: AutoSSHErrorCode, why: string, outcome: Outcome): AutoSSH
   const failure = outcomeError(outcome);
   // A permanent failure speaks for itself; a limit that was reached has it as its cause.
   if (code === failure.code) return failure;
-  return new AutoSSHError(code, why, {...outcome, hint: undefined, retryable: false, cause: failure});
+  return new AutoSSHError(code, why, {...outcome, retryable: false, cause: failure});
 }

@@ -81,7 +81,7 @@ export class Service {
     try {
       const provision = (this.#provision = new Provision(this.#settings));
       await this.#fronts.open();
-      await provision.choosePorts();
+      await provision.prepare();
       this.#signal.throwIfAborted();
       const first = (this.#first = this.#makeSeries(provision));
       if (lazy) {

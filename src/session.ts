@@ -1,4 +1,3 @@
-import {rmSync} from 'node:fs';
 import {join} from 'node:path';
 import type {Way} from './front/way.js';
 import {Alarm, now, sleep} from './clock.js';
@@ -7,6 +6,7 @@ import {EchoPort} from './heartbeat/echo-port.js';
 import {ForwardLoop} from './heartbeat/forward-loop.js';
 import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
+import {removeSocket, unlock} from './local-socket.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
 import {type Descriptor, descriptorOf, isConnected, isExiting, isOpen, listenerOf} from './procfs.js';
@@ -14,7 +14,7 @@ import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
 import {type Life, type LifeOptions, planLife} from './ssh/life.js';
-import {answered, appeared} from './ssh/marker.js';
+import {answered, appeared, nudge, serving} from './ssh/marker.js';
 import type {Notice} from './ssh/notice.js';
 import {readNotice} from './ssh/notice-table.js';
 
@@ -56,6 +56,9 @@ export interface SessionEnd {
   readonly adaptation: Adaptation | undefined;
 }
 
+/** The first request is on its way by then, in milliseconds, and its answer waits for something else to go there. */
+const nudgeAfter = 3;
+
 /** An ssh that has missed its beats will hardly end by itself. */
 const graceOfTheDead = 250;
 
@@ -64,6 +67,7 @@ const kept = 32;
 
 /** What ssh says of the time after a login. */
 const afterLogin = new Set<Notice['kind']>([
+  'local-bind-failed',
   'remote-bind-failed',
   'remote-allocated',
   'channel-open-failed',
@@ -91,6 +95,7 @@ export class Session {
   readonly #child: Child | undefined;
   readonly #over = new AbortController();
   readonly #deadline = new Alarm();
+  readonly #nudge = new Alarm();
   readonly #heartbeat: Heartbeat | undefined;
   readonly #spawnedAt = now();
   #notices: Notice[] = [];
@@ -107,8 +112,7 @@ export class Session {
   readonly #way: Way = {
     heardAt: 0,
     socketOf: (index) => {
-      const listen = this.#life.forwards[index]?.listen;
-      return listen && 'path' in listen ? listen.path : '';
+      return this.#life.forwards[index]?.listen.path ?? '';
     },
     isOpen: () => !this.#isOver(),
     beats: () => this.#beats,
@@ -208,6 +212,7 @@ export class Session {
     const proven = settings.sshArguments ? this.pid !== undefined : await this.#proveForwards();
     if (!proven || this.#isOver()) return undefined;
     this.#deadline.stop();
+    this.#nudge.stop();
     this.#stage = 'up';
     this.#readyAt = now();
     // Known before the first connection comes: see where it is used.
@@ -221,21 +226,34 @@ export class Session {
   }
 
   async #proveForwards(): Promise<boolean> {
-    // ssh binds in order and after the login: when the marker is there, so is every local forward before it.
-    if (!(await appeared(this.#life.marker.socket, this.#over.signal))) return false;
+    // ssh binds after the login, in order: when the marker is there, every local forward before it was bound or has failed.
+    const {socket, target} = this.#life.marker;
+    const {signal} = this.#over;
+    if (!(await appeared(socket, signal))) return false;
+    unlock(socket);
     // Whatever was said before, in a server's banner too, is not why a logged-in ssh will end.
     this.#notices = this.#notices.filter(({kind}) => afterLogin.has(kind));
     this.#stage = 'forward';
     if (this.#heartbeat) {
       this.#stage = 'heartbeat';
+      this.#nudgeSoon();
       if (!(await this.#heartbeat.prove()) && !this.#degrade()) return false;
-    } else if (this.#life.forwards.some((one) => one.type === 'remote')) {
+    } else if (target) {
       // The server answers in order: when it has opened or refused a connection through the marker, it has granted every
       // remote forward that was asked for before. (If it had not, ssh would end.)
-      if (!(await answered(this.#life.marker.socket, this.#over.signal))) return false;
+      this.#nudgeSoon();
+      if (!(await answered(socket, signal))) return false;
+    } else if (!(await serving(socket, signal))) {
+      return false;
     }
     this.#stage = 'forward';
     return this.#allocatedAll();
+  }
+
+  #nudgeSoon(): void {
+    this.#nudge.set(nudgeAfter, () => {
+      nudge(this.#life.marker.socket, this.#over.signal);
+    });
   }
 
   async #allocatedAll(): Promise<boolean> {
@@ -325,9 +343,10 @@ export class Session {
 
   async #timeOut(): Promise<void> {
     const {settings} = this.#options;
-    let stage = this.#stage;
-    if (stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid))) stage = 'authenticate';
-    this.end({type: 'timeout', stage, after: settings.readyTimeout});
+    const connected = this.#stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid));
+    if (this.#readyAt !== undefined) return;
+    if (connected && this.#stage === 'connect') this.#stage = 'authenticate';
+    this.end({type: 'timeout', stage: this.#stage, after: settings.readyTimeout});
   }
 
   async #conclude(exited: Promise<ChildExit>): Promise<SessionEnd> {
@@ -340,10 +359,13 @@ export class Session {
     }
     this.#over.abort();
     this.#deadline.stop();
+    this.#nudge.stop();
     this.#heartbeat?.close();
     const {marker, loop} = this.#life;
-    const behind = this.#life.forwards.map(({steady}, index) => (steady ? this.#way.socketOf(index) : ''));
-    for (const path of [marker.socket, loop?.socket ?? '', ...behind]) if (path !== '') rmSync(path, {force: true});
+    const local = this.#life.forwards.flatMap(({type, listen}) =>
+      type !== 'remote' && listen.path !== undefined ? [listen.path] : [],
+    );
+    for (const path of [marker.socket, ...(loop ? [loop.socket] : []), ...local]) removeSocket(path);
     const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
     const ending = {
       cause: this.#cause,
@@ -364,5 +386,5 @@ export class Session {
 }
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
-  return forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0;
+  return forward.type === 'remote' && forward.listen.port !== undefined && forward.listen.port === 0;
 }

@@ -29,6 +29,7 @@ export type State =
 
 /** What happened to a tunnel. */
 export type StateEvent =
+  | {readonly type: 'start'}
   | {readonly type: 'spawn'; readonly starts: number}
   | {readonly type: 'ready'; readonly starts: number; readonly at: number}
   | {readonly type: 'lost'}
@@ -37,10 +38,11 @@ export type StateEvent =
   | {readonly type: 'ended'};
 
 const from: Readonly<Record<StateEvent['type'], readonly StateName[]>> = {
-  spawn: ['idle', 'waiting', 'starting'],
+  start: ['idle'],
+  spawn: ['starting', 'waiting'],
   ready: ['starting'],
   lost: ['up'],
-  wait: ['idle', 'starting', 'waiting'],
+  wait: ['starting', 'waiting'],
   end: ['idle', 'starting', 'up', 'waiting'],
   ended: ['stopping'],
 };
@@ -49,6 +51,8 @@ const from: Readonly<Record<StateEvent['type'], readonly StateName[]>> = {
 export function next(state: State, event: StateEvent): State | undefined {
   if (!from[event.type].includes(state.name)) return undefined;
   switch (event.type) {
+    case 'start':
+      return {name: 'starting', starts: 0};
     case 'spawn':
       return {name: 'starting', starts: event.starts};
     case 'ready':

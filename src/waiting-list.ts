@@ -1,6 +1,7 @@
 import type {AutoSSHError} from './errors.js';
 
-interface Waiter {
+/** One who waits. */
+export interface Waiter {
   readonly resolve: () => void;
   readonly reject: (error: AutoSSHError) => void;
 }
@@ -36,8 +37,16 @@ export class WaitingList {
     });
   }
 
-  resolveAll(): void {
-    for (const {resolve} of [...this.#waiters]) resolve();
+  /** Those who wait now; whoever joins from here on waits for the next time. */
+  take(): readonly Waiter[] {
+    const taken = [...this.#waiters];
+    this.#waiters.clear();
+    return taken;
+  }
+
+  /** They have to wait on. */
+  giveBack(waiters: readonly Waiter[]): void {
+    for (const waiter of waiters) this.#waiters.add(waiter);
   }
 
   rejectAll(error: AutoSSHError): void {

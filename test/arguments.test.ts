@@ -38,16 +38,19 @@ const batch = ['-o', 'BatchMode=yes'];
 const connect = ['-o', 'ConnectTimeout=15'];
 const alive = ['-o', 'ServerAliveInterval=15', '-o', 'ServerAliveCountMax=3'];
 const loop = ['-L', `${out}:127.0.0.1:20000`, '-R', `127.0.0.1:20000:${back}`];
+/** Proves a remote forward by what the server answers. */
 const marker = ['-L', `${out}:/`];
+/** Proves local forwards by what ssh itself answers. */
+const ownMarker = ['-D', out];
 
 test.each<[options: AutoSSHOptions, argv: string[]]>([
   [{host: 'h'}, ['-N', ...defence, ...batch, ...connect, ...alive, ...loop, '--', 'h']],
-  [{host: 'h', heartbeat: false}, ['-N', ...defence, ...batch, ...connect, ...marker, '--', 'h']],
+  [{host: 'h', heartbeat: false}, ['-N', ...defence, ...batch, ...connect, ...ownMarker, '--', 'h']],
   [
     {host: 'h', heartbeat: {mode: 'server-alive', interval: 4_500, maxMisses: 4}},
     [
       ...['-N', ...defence, ...batch, ...connect, '-o', 'ServerAliveInterval=5', '-o', 'ServerAliveCountMax=4'],
-      ...[...marker, '--', 'h'],
+      ...[...ownMarker, '--', 'h'],
     ],
   ],
   [

@@ -133,6 +133,11 @@ async function stranger(text?: string | Buffer): Promise<Socket & {gone: Promise
   return Object.assign(socket, {gone});
 }
 
+/** Everything that has happened is heard of. */
+async function turns(): Promise<void> {
+  for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+}
+
 describe('a loop of forwards', () => {
   test('listens from the beginning, so that ssh finds it', async () => {
     openLoop(new Ear());
@@ -254,10 +259,13 @@ describe('a loop of forwards', () => {
       void socket.gone.then(() => gone.push(number));
     };
     for (let n = 0; n < 8; n++) await arrive();
+    await turns();
+    expect(gone).toEqual([]);
     await arrive();
     await waiting[0]?.gone;
     await arrive();
     await waiting[1]?.gone;
+    await turns();
     expect(gone).toEqual([1, 2]);
     waiting[5]?.destroy();
     await waiting[5]?.gone;

@@ -5,7 +5,7 @@ import type {Address, Forward, ForwardOption} from '../src/ssh/forward.js';
 
 const at = (host: string, port: number): Address => ({host, port});
 /** Where nothing is said about it, a local TCP port is held by the library itself. */
-const local = (listen: Address, target: Address, name = 'local-0', steady = 'port' in listen): Forward => ({
+const local = (listen: Address, target: Address, name = 'local-0', steady = listen.port !== undefined): Forward => ({
   name,
   type: 'local',
   steady,
@@ -19,7 +19,7 @@ const remote = (listen: Address, target: Address | undefined, name = 'remote-0')
   listen,
   target,
 });
-const dynamic = (listen: Address, name = 'dynamic-0', steady = 'port' in listen): Forward => ({
+const dynamic = (listen: Address, name = 'dynamic-0', steady = listen.port !== undefined): Forward => ({
   name,
   type: 'dynamic',
   steady,

@@ -526,6 +526,14 @@ describe('the heartbeat', () => {
       expect(told).toEqual([[100, 'send']]);
     });
 
+    test('between two beats there is no timer either', async () => {
+      const {heartbeat, told} = await beating();
+      heartbeat.close();
+      expect(vi.getTimerCount()).toBe(0);
+      await pass(1_000);
+      expect(told).toEqual([]);
+    });
+
     test('by the listener of a miss there is no death', async () => {
       const {heartbeat, told} = await beating(
         {maxMisses: 1},

@@ -281,6 +281,10 @@ const refused: [options: object, message: string][] = [
     {heartbeat: {message: 'é'.repeat(33)}},
     `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'é'.repeat(33)}'\` (string)`,
   ],
+  [
+    {heartbeat: {message: 'x'.repeat(65)}},
+    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'x'.repeat(65)}'\` (string)`,
+  ],
   [{heartbeat: {remotePort: 0}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`0\` (number)`],
   [{heartbeat: {remotePort: '80'}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`'80'\` (string)`],
   [{heartbeat: {mode: 'echo-port', echoPort: 0}}, `Expected \`heartbeat.echoPort\` to be ${port}, got \`0\` (number)`],
@@ -410,6 +414,7 @@ const refused: [options: object, message: string][] = [
   [{env: {A: 1}}, 'Expected `env.A` to be a string without NUL, got a number'],
   [{env: {A: null}}, 'Expected `env.A` to be a string without NUL, got null'],
   [{env: {A: 'b\0c'}}, 'Expected `env.A` to be a string without NUL, got a string with one'],
+  [{env: {'': 'b'}}, "Expected the name `''` in `env` to be one without NUL and '='"],
   [{env: {'A\0': 'b'}}, "Expected the name `'A\\x00'` in `env` to be one without NUL and '='"],
   [{env: {'A=B': 'b'}}, "Expected the name `'A=…'` in `env` to be one without NUL and '='"],
 ];
@@ -518,6 +523,22 @@ describe('together', () => {
       {host: 'h', forwards: ['-D 0'], standby: true, ...wanted},
       `Expected \`${Object.keys(wanted).join('')}\` to be absent with \`standby\`: the one saves an ssh, the other spends one`,
     ]),
+    ...(['QUIET', 'error', 'Fatal'] as const).map((level): [object, string] => [
+      {host: 'h', sshOptions: {loglevel: level}, forwards: [{type: 'remote', listen: '0', target: '1'}]},
+      `Expected no remote forward with port 0 together with \`sshOptions.LogLevel: '${level}'\`: ssh tells the chosen port on its stderr, which is then not read`,
+    ]),
+    [
+      {host: 'h', forwards: ['-L 8080:a:1', '-R 8080:a:1', '-D 8080']},
+      'Expected `forwards[2].listen` to be free, but `forwards[0]` has 127.0.0.1:8080 already',
+    ],
+    [
+      {host: 'h', forwards: ['-R /run/a:b:1', '-R /run/a:c:2']},
+      'Expected `forwards[1].listen` to be free, but `forwards[0]` has /run/a already',
+    ],
+    [
+      {host: 'h', forwards: ['-R 0:a:1', '-R 0:a:1']},
+      'Expected `forwards[1].listen` to be free, but `forwards[0]` has 127.0.0.1:0 for the same target already',
+    ],
   ])('%j is refused', (options, message) => {
     expect(complaint(options)).toBe(message);
   });
@@ -532,6 +553,16 @@ describe('together', () => {
   test('one steady forward is enough for a connection to start ssh', () => {
     const forwards = ['-R 8080:a:1', '-L 5432:a:1'];
     expect(withHost({forwards, lazy: true, idleTimeout: 5})).toMatchObject({lazy: true, idleTimeout: 5});
+  });
+
+  test.each([
+    {forwards: ['-L 0:a:1', '-L 0:a:1', '-D 0']},
+    {forwards: ['-R 0:a:1', '-R 0:a:2']},
+    {forwards: ['-L 127.0.0.1:1:a:1', '-L [::1]:1:a:1', '-R 1:a:1', '-L /run/a:b:1', '-R /run/a:b:1']},
+    {forwards: ['-R 0:a:1'], sshOptions: {LogLevel: 'INFO'}},
+    {forwards: ['-R 1:a:1'], sshOptions: {LogLevel: 'QUIET'}},
+  ])('%j is not', (options) => {
+    expect(withHost(options).forwards).toHaveLength(options.forwards.length);
   });
 
   test('the same at other ends is not', () => {
@@ -565,7 +596,7 @@ test('what is given is taken as it is', () => {
       firstInterval: 2,
       timeout: 3,
       maxMisses: 4,
-      message: 'é',
+      message: 'x'.repeat(64),
       echoHost: '::1',
       echoPort: 8,
     },

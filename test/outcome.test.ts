@@ -71,6 +71,14 @@ const rows: Row[] = [
     retryable: true,
   })),
   {
+    what: 'the error knows better what to do',
+    ending: ending([], {exit: undefined, spawnError: Object.assign(spawnError('ENOENT'), {hint: 'Correct `cwd`.'})}),
+    code: 'ERR_AUTOSSH_SPAWN',
+    says: 'ssh could not be started',
+    hint: /^Correct `cwd`\.$/,
+    retryable: false,
+  },
+  {
     what: 'the program in front of ssh cannot start it',
     ending: ending(['setpriv: failed to execute /opt/ssh: No such file or directory'], {
       exit: {exitCode: 127, signal: undefined},
@@ -363,7 +371,7 @@ const rows: Row[] = [
     ending: ending(['Error: remote port forwarding failed for listen port 8080'], {stage: 'forward'}),
     code: 'ERR_AUTOSSH_FORWARD',
     says: 'may not listen on 127.0.0.1:8080',
-    hint: /AllowTcpForwarding.*forbid it\.$/,
+    hint: /^Something else holds it there.*AllowTcpForwarding.*forbid it\.$/,
     retryable: true,
     forward: {side: 'remote', listen: '127.0.0.1:8080', name: 'web'},
   },
@@ -372,6 +380,7 @@ const rows: Row[] = [
     ending: ending(['Error: remote port forwarding failed for listen path /run/web.sock'], {stage: 'forward'}),
     code: 'ERR_AUTOSSH_FORWARD',
     says: 'may not listen on /run/web.sock',
+    hint: 'A socket file of a lost connection may be left there',
     retryable: true,
     forward: {side: 'remote', listen: '/run/web.sock', name: 'web-socket'},
   },
@@ -470,6 +479,13 @@ const rows: Row[] = [
     retryable: true,
   },
   {
+    what: 'a clean exit with words before it',
+    ending: ending(['Connection to db closed.'], {exit: {exitCode: 0, signal: undefined}, stage: 'up'}),
+    code: 'ERR_AUTOSSH_EXIT',
+    says: /^ssh ended without an error[^:]*$/,
+    retryable: true,
+  },
+  {
     what: 'a signal',
     ending: ending(['me@db: Permission denied (publickey).'], {exit: {exitCode: undefined, signal: 'SIGSEGV'}}),
     code: 'ERR_AUTOSSH_EXIT',
@@ -521,7 +537,7 @@ describe('the first cause wins', () => {
     [
       'a request, whatever else was said and however it ended',
       ending(refused, {cause: requested, spawnError: spawnError('ENOENT'), exit: {exitCode: 255, signal: undefined}}),
-      {reason: 'requested', message: 'why not', retryable: true, exitCode: 255, stderr: refused},
+      {reason: 'requested', message: 'why not', retryable: true, throttled: false, exitCode: 255, stderr: refused},
     ],
     [
       'a timeout, when the end that it leads to says something else',
@@ -580,15 +596,18 @@ describe('the first cause wins', () => {
   });
 });
 
-test('an outcome is plain data of its own, and frozen', () => {
-  const stderr = ['one'];
-  const outcome = describeOutcome(ending(stderr));
-  stderr.push('two');
-  expect(outcome.stderr).toEqual(['one']);
-  expect(Object.isFrozen(outcome)).toBe(true);
-  expect(Object.isFrozen(outcome.stderr)).toBe(true);
-  expect(JSON.parse(JSON.stringify(outcome))).toEqual(outcome);
-});
+test.each([undefined, {type: 'requested', message: 'why not'}] as const)(
+  'an outcome is plain data of its own, and frozen: %j',
+  (cause) => {
+    const stderr = ['one'];
+    const outcome = describeOutcome(ending(stderr, {cause}));
+    stderr.push('two');
+    expect(outcome.stderr).toEqual(['one']);
+    expect(Object.isFrozen(outcome)).toBe(true);
+    expect(Object.isFrozen(outcome.stderr)).toBe(true);
+    expect(JSON.parse(JSON.stringify(outcome))).toEqual(outcome);
+  },
+);
 
 test('as an error it carries the same facts', () => {
   const outcome = describeOutcome(ending(['me@db: Permission denied (publickey).']));
@@ -640,6 +659,8 @@ describe('what the next start can avoid by itself', () => {
       ending(["setpriv: unrecognized option '--pdeathsig'", "Try 'setpriv --help' for more information."]),
       {type: 'no-setpriv'},
     ],
+    ['setpriv says something else', ending(['setpriv: failed to execute ssh: No such file or directory']), undefined],
+    ['something else is said of pdeathsig', ending(['debug1: pdeathsig']), undefined],
     ['nothing was said', ending([]), undefined],
     [
       'ssh was ended by us',

@@ -1,3 +1,4 @@
+import {build} from 'esbuild';
 import {execFile} from 'node:child_process';
 import {cp, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
@@ -43,8 +44,8 @@ test('the package has the compiled library, its declarations and its papers in i
   const {stdout} = await run('tar', ['-tzf', tarball]);
   const packed = stdout.trim().split('\n').sort();
   const sources = await readdir('src', {recursive: true});
-  const modules = sources.filter((name) => name.endsWith('.ts')).map((name) => name.replace(/\.ts$/, ''));
-  const compiled = modules.flatMap((name) => [`dist/${name}.js`, `dist/${name}.d.ts`]);
+  const declarations = sources.filter((name) => name.endsWith('.ts')).map((name) => name.replace(/\.ts$/, '.d.ts'));
+  const compiled = ['index.js', 'debug.cjs', ...declarations].map((name) => `dist/${name}`);
   const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
   expect(packed).toEqual([...compiled, ...papers].map((name) => `package/${name}`).sort());
 });
@@ -58,13 +59,28 @@ test.each([
   ['import', 'javascript.mjs'],
   ['require', 'javascript.cjs'],
 ])('%s gives a JavaScript program the library, and no warning', async (_how, program) => {
-  const {stdout, stderr} = await run(process.execPath, [program], {cwd: consumer, env: {}});
-  expect(stderr).toBe('');
-  expect(JSON.parse(stdout)).toEqual({
-    state: 'idle',
-    isError: true,
-    refused: {isTypeError: true, message: expect.stringMatching(/`port`.*'many'/) as string},
+  await expectToRun(consumer, program);
+});
+
+test('its classes have the names that they are exported by', async () => {
+  const {stdout} = await run(process.execPath, ['-p', "require('node-autossh').AutoSSH.name"], {
+    cwd: consumer,
+    env: {},
   });
+  expect(stdout).toBe('AutoSSH\n');
+});
+
+test('a host can bundle it into one CommonJS file that needs no package any more', async () => {
+  const elsewhere = await mkdtemp(join(tmpdir(), 'node-autossh-bundle-'));
+  try {
+    const outfile = join(elsewhere, 'host.cjs');
+    const entryPoints = [join(consumer, 'javascript.mjs')];
+    const {warnings} = await build({entryPoints, outfile, bundle: true, format: 'cjs', platform: 'node'});
+    expect(warnings).toEqual([]);
+    await expectToRun(elsewhere, 'host.cjs');
+  } finally {
+    await rm(elsewhere, {recursive: true, force: true});
+  }
 });
 
 test('its declarations compile for TypeScript, by import and by require, without skipping any check', async () => {
@@ -74,6 +90,16 @@ test('its declarations compile for TypeScript, by import and by require, without
   // The compiler says on stdout what is wrong.
   await expect(compilation.catch((error: unknown) => error)).resolves.toMatchObject({stdout: '', stderr: ''});
 });
+
+async function expectToRun(cwd: string, program: string): Promise<void> {
+  const {stdout, stderr} = await run(process.execPath, [program], {cwd, env: {}});
+  expect(stderr).toBe('');
+  expect(JSON.parse(stdout)).toEqual({
+    state: 'idle',
+    isError: true,
+    refused: {isTypeError: true, message: expect.stringMatching(/`port`.*'many'/) as string},
+  });
+}
 
 async function npm(cwd: string, ...args: string[]): Promise<void> {
   await run('npm', args, {cwd});

@@ -36,8 +36,16 @@ const requested: Outcome = {
   stderr: [],
 };
 
-/** The first ssh of a tunnel has just ended, at the time 0 of its start. */
-const first: History = {starts: 1, firstStart: 0, everReady: false, attempt: 1, outageSince: 0, grown: 0};
+/** The first ssh of a tunnel, which was started at this time, has ended. */
+const beginning = 5_000;
+const first: History = {
+  starts: 1,
+  firstStart: beginning,
+  everReady: false,
+  attempt: 1,
+  outageSince: beginning,
+  grown: 0,
+};
 /** A tunnel that has been up for long has just lost its ssh. */
 const veteran: History = {starts: 5, firstStart: 0, everReady: true, attempt: 1, outageSince: 1_000_000, grown: 0};
 
@@ -92,18 +100,18 @@ function delay(
 describe('the gate', () => {
   const gated = settingsOf({gateTime: 30_000});
 
-  test.each<[what: string, history: History, now: number, type: Decision['type']]>([
+  test.each<[what: string, history: History, after: number, type: Decision['type']]>([
     ['the first ssh, at once', first, 0, 'give-up'],
     ['the first ssh, at the last moment', first, 29_999, 'give-up'],
     ['the first ssh, when the time is over', first, 30_000, 'restart'],
     ['the second ssh', {...first, starts: 2, attempt: 2}, 5, 'restart'],
     ['an ssh after one that was ready', {...first, everReady: true}, 5, 'restart'],
-  ])('%s', (_what, history, now, type) => {
-    expect(decide(refused, history, gated, now, 1).type).toBe(type);
+  ])('%s', (_what, history, after, type) => {
+    expect(decide(refused, history, gated, beginning + after, 1).type).toBe(type);
   });
 
   test('says which cause it was, and that it was the gate', () => {
-    expect(decide(refused, first, gated, 5, 1)).toEqual({
+    expect(decide(refused, first, gated, beginning + 5, 1)).toEqual({
       type: 'give-up',
       code: 'ERR_AUTOSSH_GATE',
       why: 'The first ssh ended before it was ready, within the gate time of 30000 ms: it was ERR_AUTOSSH_CONNECT',
@@ -111,7 +119,7 @@ describe('the gate', () => {
   });
 
   test('is not there with 0', () => {
-    expect(decide(refused, first, settingsOf({gateTime: 0}), 0, 1).type).toBe('restart');
+    expect(decide(refused, first, settingsOf({gateTime: 0}), beginning, 1).type).toBe('restart');
   });
 
   test('does not hold back a restart that was asked for', () => {
@@ -119,7 +127,7 @@ describe('the gate', () => {
   });
 
   test('holds the ssh after a restart that was asked for', () => {
-    expect(decide(refused, {...first, starts: 2}, gated, 5, 1)).toMatchObject({code: 'ERR_AUTOSSH_GATE'});
+    expect(decide(refused, {...first, starts: 2}, gated, beginning + 5, 1)).toMatchObject({code: 'ERR_AUTOSSH_GATE'});
   });
 });
 
@@ -184,7 +192,7 @@ describe('giving up', () => {
     [{maxStarts: 1}, first, 'Gave up after 1 start of ssh: it was ERR_AUTOSSH_CONNECT'],
     [{maxStarts: 2}, {...first, starts: 2}, 'Gave up after 2 starts of ssh: it was ERR_AUTOSSH_CONNECT'],
   ])('%j: says how often, and why', (limits, history, why) => {
-    expect(decide(refused, history, settingsOf(limits), 0, 1)).toEqual({
+    expect(decide(refused, history, settingsOf(limits), beginning, 1)).toEqual({
       type: 'give-up',
       code: 'ERR_AUTOSSH_GAVE_UP',
       why,

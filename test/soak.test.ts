@@ -180,7 +180,7 @@ async function soak({
   tunnel.on('connection-end', ({end}) => ends.set(end, (ends.get(end) ?? 0) + 1));
   const fdsBefore = descriptors();
   await tunnel.start();
-  const port = 'port' in tunnel.forward().listen ? (placeOf(tunnel) as {port: number}).port : 0;
+  const port = tunnel.forward().listen.port ?? 0;
   await Promise.all(Array.from({length: 50}, (_, n) => visit(tunnel, 1_000_000 + n)));
   collectGarbage();
   const heapBefore = process.memoryUsage().heapUsed;

@@ -15,6 +15,7 @@ const states: Record<StateName, State> = {
 };
 
 const events: Record<StateEvent['type'], StateEvent> = {
+  start: {type: 'start'},
   spawn: {type: 'spawn', starts: 4},
   ready: {type: 'ready', starts: 4, at: 200},
   lost: {type: 'lost'},
@@ -30,8 +31,7 @@ const stopping = {name: 'stopping', reason: 'fatal', error};
 
 /** What is not here is impossible. */
 const possible: Record<StateName, Partial<Record<StateEvent['type'], object>>> = {
-  // Nobody may have wanted ssh yet.
-  idle: {spawn: starting, wait: waiting, end: stopping},
+  idle: {start: {name: 'starting', starts: 0}, end: stopping},
   // Spawned anew at once where only a port had to be chosen again.
   starting: {spawn: starting, ready: up, wait: waiting, end: stopping},
   up: {lost: {name: 'waiting', delay: 0}, end: stopping},
@@ -58,7 +58,7 @@ test('the end keeps its reason and its error until it is over', () => {
 const event: fc.Arbitrary<StateEvent> = fc.oneof(
   fc.nat().map((starts): StateEvent => ({type: 'spawn', starts})),
   fc.nat().map((starts): StateEvent => ({type: 'ready', starts, at: 5})),
-  fc.constantFrom<StateEvent>({type: 'lost'}, {type: 'ended'}),
+  fc.constantFrom<StateEvent>({type: 'start'}, {type: 'lost'}, {type: 'ended'}),
   fc.nat().map((delay): StateEvent => ({type: 'wait', delay})),
   fc
     .constantFrom('stopped' as const, 'aborted' as const, 'max-lifetime' as const)

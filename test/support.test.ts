@@ -1,7 +1,8 @@
 import {spawn, type ChildProcess} from 'node:child_process';
 import {once as nodeOnce} from 'node:events';
+import {existsSync} from 'node:fs';
 import {EventEmitter} from 'eventemitter3';
-import {afterEach, beforeEach, describe, expect, test} from 'vitest';
+import {afterAll, afterEach, beforeAll, beforeEach, describe, expect, test} from 'vitest';
 import {
   Namespaces,
   PrivateSshd,
@@ -22,6 +23,7 @@ import {
   holdersOf,
   listeningPorts,
   once,
+  ownTemporaryFolder,
   pollUntil,
   readAll,
   snapshot,
@@ -37,6 +39,14 @@ const started: ChildProcess[] = [];
 
 // The guardian starts with the first thing that is guarded, and stays.
 guard('folder', '/nonexistent');
+
+let restoreTemporaryFolder: () => void;
+beforeAll(() => {
+  restoreTemporaryFolder = ownTemporaryFolder();
+});
+afterAll(() => {
+  restoreTemporaryFolder();
+});
 
 beforeEach(async () => {
   before = snapshot();
@@ -260,9 +270,11 @@ describe('processes', () => {
       });
     });
     const {folder, pids, name} = JSON.parse(line) as {folder: string; pids: number[]; name?: string};
-    expect(pids.filter(alive)).toEqual(pids);
+    // The listener and the session; the process that logged it in may end by itself at any time.
+    const living = pids.filter(alive);
+    expect(living).toContain(pids[0]);
+    expect(living.length).toBeGreaterThan(1);
     await end(runner);
-    const {existsSync} = await import('node:fs');
     await Promise.all(pids.map((pid) => waitForExit(pid)));
     await pollUntil('the folder is gone', () => !existsSync(folder));
     if (name !== undefined) expect(existsSync(`/run/netns/${name}`)).toBe(false);
@@ -318,32 +330,44 @@ describe.skipIf(!canUseNamespaces())('two hosts on a cable (needs root)', () => 
     );
     started.push(child);
     child.once('exit', () => void server.close());
-    const {existsSync} = await import('node:fs');
-    await pollUntil('the forward', () => existsSync(path));
+    // The file is there an instant before ssh listens on it.
+    let listens = false;
+    await pollUntil('the forward', () => {
+      if (existsSync(path)) {
+        void connectTo({path}).then(
+          (socket) => {
+            listens = true;
+            socket.destroy();
+          },
+          () => undefined,
+        );
+      }
+      return listens;
+    });
     return {path, child};
   }
 
   test('talk, lose everything, heal', async () => {
     const {path} = await tunnel();
     const socket = await connectTo({path});
-    expect(await exchangeOn(socket, 'one')).toBe('one');
+    let received = '';
+    socket.on('data', (chunk: Buffer) => (received += chunk.toString()));
+    socket.write('before');
+    await pollUntil('the answer', () => received === 'before');
     expect(namespaces.flows()).toHaveLength(1);
     for (const drop of [
       () => namespaces.dropBoth(),
       () => namespaces.dropOneWay(namespaces.client),
       () => namespaces.dropOneWay(namespaces.server),
     ]) {
+      received = '';
       await drop();
-      await expect(exchangeOn(socket, 'two', {timeout: 300})).rejects.toThrow('within 300 ms');
+      socket.write('during');
+      await expect(exchange({path}, 'x', {timeout: 300})).rejects.toThrow('within 300 ms');
+      expect(received).toBe('');
       await namespaces.heal();
       // TCP sends again what was lost, on its own timer.
-      expect(await exchangeOn(socket, 'three')).toContain('two');
-      await new Promise<void>((resolve) => {
-        socket.once('data', () => {
-          resolve();
-        });
-        socket.write('.');
-      });
+      await pollUntil('the answer', () => received === 'during');
     }
     socket.destroy();
   });

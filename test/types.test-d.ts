@@ -51,7 +51,8 @@ test('a forward says what is really bound', () => {
   expectTypeOf(tunnel.forward).toBeCallableWith('database');
   expectTypeOf(tunnel.forward).toBeCallableWith(1);
   expectTypeOf<Forward>().toHaveProperty('listen').toEqualTypeOf<Address>();
-  expectTypeOf<Address>().extract<{port: number}>().toEqualTypeOf<{readonly host: string; readonly port: number}>();
+  expectTypeOf(tunnel.forward().listen.port).toEqualTypeOf<number | undefined>();
+  expectTypeOf<Extract<Address, {port: number}>['host']>().toEqualTypeOf<string>();
 });
 
 test('state is read, never written', () => {

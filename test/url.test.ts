@@ -106,7 +106,7 @@ describe('throughTunnel()', () => {
       fc.property(
         fc.option(credential, {nil: undefined}),
         rest,
-        fc.constantFrom(...forwards.filter(({type, listen}) => type === 'local' && 'port' in listen)),
+        fc.constantFrom(...forwards.filter(({type, listen}) => type === 'local' && listen.port !== undefined)),
         (user, tail, forward) => {
           const before = `postgres://${user === undefined ? '' : `${user}@`}`;
           const after = tail === '' ? '' : `/${tail}`;

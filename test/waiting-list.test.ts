@@ -5,10 +5,14 @@ import {WaitingList} from '../src/waiting-list.js';
 
 const error = new AutoSSHError('ERR_AUTOSSH_STOPPED', 'it is over');
 
+function serve(list: WaitingList): void {
+  for (const {resolve} of list.take()) resolve();
+}
+
 test('all who wait are called, each once', async () => {
   const list = new WaitingList();
   const both = Promise.all([list.join(), list.join(new AbortController().signal)]);
-  list.resolveAll();
+  serve(list);
   list.rejectAll(error);
   await both;
 });
@@ -17,7 +21,7 @@ test('all who wait are told why it is over', async () => {
   const list = new WaitingList();
   const both = Promise.allSettled([list.join(), list.join()]);
   list.rejectAll(error);
-  list.resolveAll();
+  serve(list);
   expect(await both).toEqual([
     {status: 'rejected', reason: error},
     {status: 'rejected', reason: error},
@@ -26,12 +30,12 @@ test('all who wait are told why it is over', async () => {
 
 test('who comes later waits for the next', async () => {
   const list = new WaitingList();
-  list.resolveAll();
+  serve(list);
   let called = false;
   const later = list.join().then(() => (called = true));
   await Promise.resolve();
   expect(called).toBe(false);
-  list.resolveAll();
+  serve(list);
   expect(await later).toBe(true);
 });
 
@@ -43,7 +47,7 @@ test('who leaves is told with the reason of the signal, and nobody else is', asy
   const reason = new Error('no time');
   controller.abort(reason);
   await expect(leaving).rejects.toBe(reason);
-  list.resolveAll();
+  serve(list);
   await staying;
 });
 
@@ -57,7 +61,7 @@ test('no listener stays on the signal', async () => {
   const list = new WaitingList();
   const {signal} = new AbortController();
   const first = list.join(signal);
-  list.resolveAll();
+  serve(list);
   await first;
   const second = list.join(signal);
   list.rejectAll(error);
@@ -75,9 +79,17 @@ test('one who joins again when called waits for the next call', async () => {
   };
   const done = again();
   while (turns < 3) {
-    list.resolveAll();
+    serve(list);
     await new Promise(setImmediate);
   }
   await done;
   expect(turns).toBe(3);
+});
+
+test('who is given back waits on', async () => {
+  const list = new WaitingList();
+  const waiting = list.join();
+  list.giveBack(list.take());
+  serve(list);
+  await waiting;
 });

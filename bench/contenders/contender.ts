@@ -27,8 +27,8 @@ export interface Host extends AsyncDisposable {
   current(): Promise<number>;
   /** How many beats have come back so far, over all tunnels; `undefined` where nobody counts them. */
   beats(): Promise<number | undefined>;
-  /** Throws away garbage, where that means anything. */
-  collect(): Promise<void>;
+  /** Throws away garbage and tells how many kilobytes of live objects are left, where that means anything. */
+  collect(): Promise<number | undefined>;
 }
 
 export interface Contender {

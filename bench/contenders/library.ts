@@ -50,8 +50,8 @@ class LibraryHost implements Host {
     return (await this.#host.call('beats')) as number;
   }
 
-  async collect(): Promise<void> {
-    await this.#host.call('collect');
+  async collect(): Promise<number> {
+    return (await this.#host.call('collect')) as number;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -46,8 +46,8 @@ export class ProgramHost implements Host {
     return Promise.resolve(undefined);
   }
 
-  collect(): Promise<void> {
-    return Promise.resolve();
+  collect(): Promise<undefined> {
+    return Promise.resolve(undefined);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,6 +1,6 @@
 import type {Contender} from '../contenders/contender.js';
 import type {Ground} from '../ground.js';
-import {median} from '../statistics.js';
+import {median, quantile} from '../statistics.js';
 
 export type Unit = 'ms' | 'kB' | 'MB/s' | 'count';
 
@@ -20,7 +20,7 @@ export interface Series {
 /** Something that must be reached. Whether it was is worked out in the report, from the numbers given here. */
 export interface Target {
   what: string;
-  /** `×` is a ratio of two medians. */
+  /** `×` is a ratio. */
   unit: Unit | '×';
   measured: Sample;
   limit: number;
@@ -67,14 +67,10 @@ export class Samples {
     return middle(this.of(quantity, contender));
   }
 
-  /** The median of one contender over that of another, as the measured part of a target. */
+  /** How the samples of one contender relate to those of another: the measured part of a target. */
   ratio(quantity: string, one: Contender, other: Contender): Pick<Target, 'unit' | 'measured' | 'because'> {
-    const [above, below] = [this.median(quantity, one), this.median(quantity, other)];
-    return {
-      unit: '×',
-      measured: above === 'never' || below === 'never' ? 'never' : above / below,
-      because: `${inWords(above, this.#unit)} to ${inWords(below, this.#unit)}`,
-    };
+    const others = this.of(quantity, other);
+    return pairedRatio(this.of(quantity, one).map((sample, round) => [sample, others[round] ?? 'never']));
   }
 
   #find(quantity: string, contender: string): Series | undefined {
@@ -90,6 +86,22 @@ export function middle(samples: readonly Sample[]): Sample {
 
 export function difference(one: Sample, other: Sample): Sample {
   return one === 'never' || other === 'never' ? 'never' : one - other;
+}
+
+/**
+ * The median of the ratios of samples that were taken one right after the other: whatever else the machine had to do
+ * meanwhile weighed on both.
+ */
+export function pairedRatio(
+  pairs: readonly (readonly [one: Sample, other: Sample])[],
+): Pick<Target, 'unit' | 'measured' | 'because'> {
+  const ratios = pairs.map(([one, other]) => (one === 'never' || other === 'never' ? Infinity : one / other));
+  const [lower, upper] = [quantile(ratios, 0.25), quantile(ratios, 0.75)].map((ratio) => ratio.toFixed(2));
+  return {
+    unit: '×',
+    measured: middle(ratios),
+    because: `${ratios.length} pairs, quartiles ${lower ?? ''}–${upper ?? ''}`,
+  };
 }
 
 /** A sample with its unit, to three digits or so. */

@@ -18,7 +18,7 @@ export const ready: Measure = {
   async run(ground) {
     const samples = new Samples('ms');
     const contenders = present([plainSsh, library, autossh]);
-    const rounds = ground.quick ? 5 : 25;
+    const rounds = ground.quick ? 5 : 36;
     for (let round = 0; round < rounds; round++) {
       ground.say(`time to ready, round ${round + 1} of ${rounds}`);
       for (const contender of turns(contenders, round)) {

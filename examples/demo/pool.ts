@@ -9,7 +9,7 @@ import type {PostgresAddress} from './postgres.js';
  */
 export function poolThrough(tunnel: AutoSSH, {user, password, database}: PostgresAddress, max: number): pg.Pool {
   const {listen} = tunnel.forward();
-  if (!('port' in listen)) throw new TypeError('Expected a tunnel that listens on a port');
+  if (listen.port === undefined) throw new TypeError('Expected a tunnel that listens on a port');
 
   class PatientClient extends pg.Client {
     override connect(): Promise<pg.Client>;

@@ -1,7 +1,8 @@
 import {Alarm, now} from '../clock.js';
-import {AutoSSHError} from '../errors.js';
+import type {AutoSSHError} from '../errors.js';
 import {listenerOf} from '../procfs.js';
-import {type Address, type Forward, formatAddress} from '../ssh/forward.js';
+import {cannotListen} from '../ssh/bind-error.js';
+import type {Address, Forward} from '../ssh/forward.js';
 import type {Client} from './bridge.js';
 import type {Connection} from './connection.js';
 import {type ConnectionEnd, Exchange, type ExchangeSettings} from './exchange.js';
@@ -202,15 +203,9 @@ export class Fronts {
   }
 }
 
-async function taken({listen, name}: Forward, error: NodeJS.ErrnoException): Promise<AutoSSHError> {
-  const holder = 'port' in listen && error.code === 'EADDRINUSE' ? await listenerOf(listen.port) : undefined;
+async function taken(forward: Forward, error: NodeJS.ErrnoException): Promise<AutoSSHError> {
+  const {port} = forward.listen;
+  const holder = port !== undefined && error.code === 'EADDRINUSE' ? await listenerOf(port) : undefined;
   const holds = holder ? `: ${holder.name} (pid ${String(holder.pid)}) listens there` : '';
-  return new AutoSSHError(
-    'ERR_AUTOSSH_FORWARD',
-    `The forward ${name} could not listen on ${formatAddress(listen)}: ${error.message}${holds}`,
-    {
-      cause: error,
-      retryable: false,
-    },
-  );
+  return cannotListen(forward, error.message + holds, error);
 }

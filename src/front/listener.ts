@@ -27,7 +27,7 @@ export class FrontListener {
     // Exclusive: in a cluster's worker it is this process that listens, not the primary.
     this.#server.listen({...this.#listen, backlog, exclusive: true});
     await once(this.#server, 'listening');
-    if ('path' in this.#listen) return this.#listen;
+    if (this.#listen.path !== undefined) return this.#listen;
     const {port} = this.#server.address() as AddressInfo;
     return Object.freeze({host: this.#listen.host, port});
   }

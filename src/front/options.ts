@@ -86,5 +86,5 @@ export function resolveFront(
 
 /** Whether two ssh can have a forward at the same time: our own listener is in front of both, or the server chooses. */
 export function canOverlap(forward: Forward): boolean {
-  return forward.steady || (forward.type === 'remote' && 'port' in forward.listen && forward.listen.port === 0);
+  return forward.steady || (forward.type === 'remote' && forward.listen.port === 0);
 }

@@ -37,9 +37,9 @@ function listenFor(authority: string, scheme: string, forwards: readonly Forward
   const found = forwards.find(
     ({type, listen, target}) =>
       type === 'local' &&
-      'port' in listen &&
+      listen.port !== undefined &&
       target &&
-      'port' in target &&
+      target.port !== undefined &&
       target.host.toLowerCase() === host &&
       target.port === port,
   );

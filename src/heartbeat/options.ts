@@ -85,7 +85,9 @@ export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): 
   const remotePort = optional(given['remotePort'], (port) =>
     number('heartbeat.remotePort', port, {min: 1, max: 65_535, integer: true}),
   );
-  if (forwards.some((one) => one.type === 'remote' && 'port' in one.listen && one.listen.port === remotePort)) {
+  if (
+    forwards.some((one) => one.type === 'remote' && one.listen.port !== undefined && one.listen.port === remotePort)
+  ) {
     throw new TypeError(
       `Expected \`heartbeat.remotePort\` to be a port of its own, but a remote forward listens on ${String(remotePort)} too`,
     );

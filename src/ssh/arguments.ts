@@ -53,8 +53,13 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     ...(settings.port === undefined ? [] : ['-p', String(settings.port)]),
     ...(settings.username === undefined ? [] : ['-l', settings.username]),
     ...life.forwards.flatMap(forwardArguments),
-    // Local forwards are bound in this order, and before any remote one is asked for: the marker's socket proves them.
-    ...forwardArguments({name: '', type: 'local', steady: false, listen: {path: marker.socket}, target: marker.target}),
+    ...forwardArguments({
+      name: '',
+      type: marker.target ? 'local' : 'dynamic',
+      steady: false,
+      listen: {path: marker.socket},
+      target: marker.target,
+    }),
     ...(loop
       ? forwardArguments({
           name: '',

@@ -1,5 +1,5 @@
 import {type ChildProcess, spawn} from 'node:child_process';
-import {Alarm} from '../clock.js';
+import {Alarm, now} from '../clock.js';
 import {LineSplitter} from './lines.js';
 
 /** How a process ended. */
@@ -35,6 +35,7 @@ export class Child {
   readonly #grouped: boolean;
   readonly #patience = new Alarm();
   #gone = false;
+  #killAt: number | undefined;
 
   constructor({command: [program = 'ssh', ...argv], env, cwd, stdio, onLine}: ChildOptions) {
     this.#grouped = stdio === 'pipe';
@@ -57,6 +58,10 @@ export class Child {
    */
   end(grace: number): void {
     if (this.#gone) return;
+    // Asked again, it is not given more time than it has.
+    const due = now() + grace;
+    if (this.#killAt !== undefined && this.#killAt <= due && grace > 0) return;
+    this.#killAt = due;
     if (grace > 0) {
       this.#signal('SIGTERM');
       this.#signal('SIGCONT');

@@ -13,10 +13,16 @@ export type Endpoint =
       readonly host?: string;
       /** A TCP port. */
       readonly port: number;
+      /** No Unix socket. */
+      readonly path?: undefined;
     }
   | {
       /** A Unix socket. */
       readonly path: string;
+      /** No TCP port. */
+      readonly host?: undefined;
+      /** No TCP port. */
+      readonly port?: undefined;
     };
 
 /** Connections to a port or socket of this machine go to a target as seen from the server: ssh's `-L`. */
@@ -71,10 +77,16 @@ export type Address =
       readonly host: string;
       /** A TCP port. */
       readonly port: number;
+      /** No Unix socket. */
+      readonly path?: undefined;
     }
   | {
       /** A Unix socket. */
       readonly path: string;
+      /** No TCP port. */
+      readonly host?: undefined;
+      /** No TCP port. */
+      readonly port?: undefined;
     };
 
 /** One forward, checked and with nothing left to default; frozen. */
@@ -116,7 +128,7 @@ export function forwardArguments(forward: Forward): [flag: '-L' | '-R' | '-D', s
 
 /** The address for people: `127.0.0.1:5432`, `[::1]:5432` or `/path`. */
 export function formatAddress(address: Address): string {
-  if ('path' in address) return address.path;
+  if (address.path !== undefined) return address.path;
   return `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`;
 }
 
@@ -125,7 +137,7 @@ export function formatAddress(address: Address): string {
  * ssh replaces `${VARIABLES}` (`dollar_expand` in misc.c), which it does not see in `$\\{`.
  */
 function spell(address: Address): string {
-  return 'path' in address ? address.path.replace(/[\\:]|(?<=\$)\{/g, '\\$&') : formatAddress(address);
+  return address.path !== undefined ? address.path.replace(/[\\:]|(?<=\$)\{/g, '\\$&') : formatAddress(address);
 }
 
 const flags = {local: '-L', remote: '-R', dynamic: '-D'} as const;
@@ -147,13 +159,13 @@ function fromObject(option: unknown, index: number, optionPath: string): Forward
   refuseUnknown(optionPath, option, fields[type]);
   const {name = `${type}-${index}`} = option;
   if (typeof name !== 'string' || name === '') throw unexpected(`${optionPath}.name`, 'a non-empty string', name);
-  const at =
+  const at: Address =
     listen === undefined && type !== 'remote'
       ? Object.freeze({host: loopback, port: 0})
       : fromEndpoint(listen, `${optionPath}.listen`, listenAddress);
-  const {steady = type !== 'remote' && 'port' in at} = option;
+  const {steady = type !== 'remote' && at.port !== undefined} = option;
   if (typeof steady !== 'boolean') throw unexpected(`${optionPath}.steady`, 'a boolean', steady);
-  if (steady && 'path' in at) {
+  if (steady && at.path !== undefined) {
     throw unexpected(
       `${optionPath}.steady`,
       'false or absent where `listen` is a Unix socket: on that ssh listens itself',
@@ -224,14 +236,14 @@ function fromCommandLine(text: string, index: number, optionPath: string): Forwa
     (part) =>
       `the ${side} ${part} of \`${optionPath}\``;
   const listen = listenAddress(sides.listen, partName('listen'));
-  if (type === 'remote' && !sides.target && 'path' in listen) {
+  if (type === 'remote' && !sides.target && listen.path !== undefined) {
     // Such connections are not taken for SOCKS: channel_connect_by_listen_path in OpenSSH's channels.c.
     throw unexpected(optionPath, 'a forward with a target (ssh has no SOCKS on a Unix socket of the server)', text);
   }
   return Object.freeze({
     name: `${type}-${index}`,
     type,
-    steady: type !== 'remote' && 'port' in listen,
+    steady: type !== 'remote' && listen.port !== undefined,
     listen,
     target: sides.target && targetAddress(sides.target, partName('target')),
   });

@@ -5,8 +5,11 @@ import type {Address, Forward} from './forward.js';
 export interface Life {
   /** The user's forwards, local ports filled in. */
   readonly forwards: readonly Forward[];
-  /** A private socket that ssh binds after all other local forwards, and what it leads to on the server's side. */
-  readonly marker: {readonly socket: string; readonly target: Address};
+  /**
+   * A private socket that ssh binds after the user's local forwards, and what it leads to on the server's side;
+   * `undefined`: it is a SOCKS proxy, which ssh answers by itself.
+   */
+  readonly marker: {readonly socket: string; readonly target: Address | undefined};
   /** The way back of a forward-loop: a port at the server that leads to a private socket on this side. */
   readonly loop: {readonly port: number; readonly socket: string} | undefined;
   /** ssh's own keep-alives, in seconds; `undefined`: as configured. */
@@ -34,18 +37,18 @@ export function planLife(options: LifeOptions, wayOut: string, wayBack: string):
   const {heartbeat, loopPort, forwards, unknownOptions} = options;
   return {
     forwards,
-    marker: {socket: wayOut, target: markerTarget(heartbeat, loopPort)},
+    marker: {socket: wayOut, target: markerTarget(options)},
     loop: heartbeat && heartbeat.mode === 'forward-loop' ? {port: loopPort, socket: wayBack} : undefined,
     keepAlive: heartbeat ? keepAlive(heartbeat) : undefined,
     unknownOptions,
   };
 }
 
-function markerTarget(heartbeat: HeartbeatSettings | false, loopPort: number): Address {
+function markerTarget({heartbeat, loopPort, forwards}: LifeOptions): Address | undefined {
   if (heartbeat && heartbeat.mode === 'forward-loop') return {host: '127.0.0.1', port: loopPort};
   if (heartbeat && heartbeat.mode === 'echo-port') return {host: heartbeat.echoHost, port: heartbeat.echoPort};
   // A directory: the server refuses it without touching its network.
-  return {path: '/'};
+  return forwards.some((one) => one.type === 'remote') ? {path: '/'} : undefined;
 }
 
 function keepAlive({mode, interval, timeout, maxMisses}: HeartbeatSettings): Life['keepAlive'] {

@@ -42,30 +42,62 @@ export async function appeared(path: string, signal: AbortSignal): Promise<boole
 /** Between the bind of a socket and its listen there is an instant when it refuses connections. */
 const bindGap = 1;
 
+/** SOCKS 5, one method, no authentication: RFC 1928, section 3. */
+const greeting = Buffer.from([5, 1, 0]);
+
 /**
- * Waits until a connection to a socket has been closed again by whoever listens there. `false`: the signal was aborted
- * before.
+ * Waits until ssh serves its forwards: until it answers on a SOCKS socket of its own. It binds all of them before, and if
+ * it could not, it ends before. `false`: the signal was aborted before.
  */
-export async function answered(path: string, signal: AbortSignal): Promise<boolean> {
-  for (;;) {
-    const refused = await probe(path, signal);
-    if (signal.aborted) return false;
-    if (!refused) return true;
-    await sleep(bindGap, signal);
-  }
+export async function serving(path: string, signal: AbortSignal): Promise<boolean> {
+  return persist(path, signal, 'data', greeting);
 }
 
-/** Whether nobody listened. */
-async function probe(path: string, signal: AbortSignal): Promise<boolean> {
-  return new Promise((resolve) => {
-    let refused = false;
-    const socket = connect({path, signal});
+/**
+ * Waits until the server has answered a request through a socket: until ssh, which waits for that, has closed a connection
+ * to it again. `false`: the signal was aborted before.
+ */
+export async function answered(path: string, signal: AbortSignal): Promise<boolean> {
+  return persist(path, signal, 'end', Buffer.alloc(0));
+}
+
+/**
+ * Something small for ssh to send to the server, and to take with it the acknowledgement of what came from there: until
+ * then the server holds back its next packet, for it has not set `TCP_NODELAY` (sshd does that for terminals), and the
+ * kernel of this side acknowledges by itself only after 40 ms.
+ */
+export function nudge(path: string, signal: AbortSignal): void {
+  const socket = connect({path, signal});
+  socket.unref().on('error', ignore);
+  socket.once('connect', () => socket.destroy());
+}
+
+async function persist(path: string, signal: AbortSignal, sign: 'data' | 'end', words: Buffer): Promise<boolean> {
+  while (!signal.aborted) {
+    if (await probe(path, signal, sign, words)) return true;
+    await sleep(bindGap, signal);
+  }
+  return false;
+}
+
+/** Whether the sign came; one that is cut off, or not accepted, was not heard by anybody. */
+async function probe(path: string, signal: AbortSignal, sign: 'data' | 'end', words: Buffer): Promise<boolean> {
+  const socket = connect({path, signal});
+  const came = await new Promise<boolean>((resolve) => {
     socket.unref().resume();
-    socket.on('error', () => {
-      refused = true;
+    if (words.length > 0) socket.write(words);
+    socket.on('error', ignore);
+    socket.once(sign, () => {
+      resolve(true);
     });
     socket.once('close', () => {
-      resolve(refused);
+      resolve(false);
     });
   });
+  socket.destroy();
+  return came;
+}
+
+function ignore(): void {
+  // The close that follows says enough.
 }

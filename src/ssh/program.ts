@@ -6,16 +6,23 @@ import {delimiter, resolve} from 'node:path';
  *
  * @throws an `ENOENT` or `EACCES` error that tells which
  */
-export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = process.cwd()): string {
+export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd?: string): string {
   const directories = name.includes('/')
     ? ['']
     : (environment['PATH'] ?? '/usr/local/bin:/usr/bin:/bin').split(delimiter);
+  // Else the system would say of the program that it is not there.
+  if (cwd !== undefined && !is('isDirectory', cwd)) {
+    throw Object.assign(new Error(`the working directory ${cwd} is not there`), {
+      code: 'ENOENT',
+      hint: 'Correct `cwd`.',
+    });
+  }
   let denied: string | undefined;
   for (const directory of directories) {
-    const path = resolve(cwd, directory, name);
+    const path = resolve(cwd ?? '', directory, name);
     try {
       // A folder of PATH that this user may not enter is passed over, as one that is not there.
-      if (!statSync(path, {throwIfNoEntry: false})?.isFile()) continue;
+      if (!is('isFile', path)) continue;
       accessSync(path, constants.X_OK);
       return path;
     } catch {
@@ -28,6 +35,15 @@ export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd = 
       ? `${name} was not found${name.includes('/') ? '' : ' in PATH'}`
       : `${denied} may not be executed`;
   throw Object.assign(new Error(message), {code});
+}
+
+/** What cannot be looked at is passed over, as `execvp` does. */
+function is(kind: 'isFile' | 'isDirectory', path: string): boolean {
+  try {
+    return statSync(path)[kind]();
+  } catch {
+    return false;
+  }
 }
 
 /**

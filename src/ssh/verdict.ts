@@ -197,7 +197,7 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
   const {host, port, path, reason} = notice;
   const listen = path ?? (port === undefined ? 'a local port' : formatAddress({host: host ?? '127.0.0.1', port}));
   const own = forwards.find(
-    ({type, listen: at}) => type !== 'remote' && ('path' in at ? at.path === path : at.port === port),
+    ({type, listen: at}) => type !== 'remote' && (at.path !== undefined ? at.path === path : at.port === port),
   );
   const holds = holder ? `: ${holder.name} (pid ${String(holder.pid)}) listens there` : '';
   const message = `ssh could not listen on ${listen}: ${reason}${holds}`;
@@ -214,7 +214,7 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
 function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {forwards}: Evidence): Verdict {
   const {port, path} = notice;
   const own = forwards.find(
-    ({type, listen: at}) => type === 'remote' && ('path' in at ? at.path === path : at.port === port),
+    ({type, listen: at}) => type === 'remote' && (at.path !== undefined ? at.path === path : at.port === port),
   );
   const listen = own ? formatAddress(own.listen) : (path ?? `port ${String(port)}`);
   const foreign = own
@@ -224,7 +224,7 @@ function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {fo
     code: 'ERR_AUTOSSH_FORWARD',
     message: `The server could not or may not listen on ${listen}`,
     forward: {side: 'remote', listen, ...(own && {name: own.name})},
-    hint: `Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen (which has to name the address as it is given here) or GatewayPorts forbid it.${foreign}`,
+    hint: `${path === undefined ? '' : 'A socket file of a lost connection may be left there: delete it, or set StreamLocalBindUnlink in its sshd_config. '}Something else holds it there, perhaps a connection of ours that the server takes for alive still (ClientAliveInterval in its sshd_config shortens that), or AllowTcpForwarding, PermitListen (which has to name the address as it is given here) or GatewayPorts forbid it.${foreign}`,
   };
 }
 

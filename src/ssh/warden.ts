@@ -27,6 +27,12 @@ done
 for folder in $folders; do rm -f -- "$folder"/*.sock; rmdir -- "$folder"; done
 `;
 
+/** So often is a shell that something has killed replaced at once; after that with the next ssh. */
+const replacements = 5;
+
+/** A path that a shell takes as one word, whatever it does with it. */
+export const plainPath = /^[\w./-]+$/;
+
 /**
  * Ends what a killed host leaves behind: every ssh with its whole process group (a ProxyCommand, the ssh of a
  * ProxyJump) and the private folders. One small shell for all tunnels of a process, there while it has any.
@@ -41,6 +47,7 @@ export class Warden {
   readonly #folders = new Set<string>();
   #shell: ChildProcess | undefined;
   #users = 0;
+  #replaced = 0;
 
   /** The warden of this process; {@link release} it when done. */
   static acquire(): Warden {
@@ -62,7 +69,7 @@ export class Warden {
 
   /** A folder to remove with the host. One whose name a shell would split is left alone. */
   watchFolder(folder: string): void {
-    if (!/^[\w./-]+$/.test(folder)) return;
+    if (this.#folders.has(folder) || !plainPath.test(folder)) return;
     this.#folders.add(folder);
     this.#say(`d ${folder}`);
   }
@@ -102,7 +109,9 @@ export class Warden {
     if (shell.pid === undefined) return;
     this.#shell = shell;
     shell.once('exit', () => {
-      if (this.#shell === shell) this.#shell = undefined;
+      if (this.#shell !== shell) return;
+      this.#shell = undefined;
+      if (this.#users > 0 && this.#targets.size > 0 && this.#replaced++ < replacements) this.#employ();
     });
     shell.unref();
     const stdin = shell.stdin as (NodeJS.WritableStream & {unref?: () => void}) | null;

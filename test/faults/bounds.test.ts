@@ -230,18 +230,20 @@ describe("somebody talks to the heartbeat's port", () => {
       await serve({}, (socket) => {
         socket.on('data', (beat: Buffer) => {
           if (!replay) beats.push(beat);
-          socket.write(replay ? (beats[0] ?? beat) : beat);
+          socket.write(replay ? (beats.at(-1) ?? beat) : beat);
         });
       }),
     );
-    const {tunnel} = await scene.tunnelUp({
+    const {tunnel, events} = await scene.tunnelUp({
       heartbeat: {...quickHeartbeat, mode: 'echo-port', echoPort: service.port},
       restart: {...quickRestart, retries: 0},
     });
     await once(tunnel, 'heartbeat');
     const lost = once(tunnel, 'disconnect');
     replay = true;
+    const honest = events.count('heartbeat');
     expect((await lost).outcome.code).toBe('ERR_AUTOSSH_HEARTBEAT');
+    expect(events.count('heartbeat')).toBe(honest);
     // None is like another.
     expect(new Set(beats.map((beat) => beat.toString('latin1'))).size).toBe(beats.length);
   });

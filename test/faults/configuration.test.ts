@@ -161,6 +161,13 @@ describe('more of the kind', () => {
     expect(starts(subject)).toBe(1);
   });
 
+  // ssh takes the last value of this one, so that the command line cannot overrule it: its sockets refuse their owner.
+  test('StreamLocalBindMask 0777, without a heartbeat: the tunnel works', async () => {
+    const configFile = scene.sshd.config({lines: ['StreamLocalBindMask 0777']});
+    const subject = await scene.tunnelUp({configFile, heartbeat: false, readyTimeout: 8_000});
+    expect(starts(subject)).toBe(1);
+  });
+
   test('ExitOnForwardFailure no, and a port that is taken: still never half a tunnel', async () => {
     const stranger = scene.use(await decoy());
     const subject = scene.tunnel({

@@ -1,5 +1,14 @@
 import {execFile} from 'node:child_process';
-import {chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync} from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import {tmpdir} from 'node:os';
 import {dirname, join} from 'node:path';
 import {promisify} from 'node:util';
@@ -7,19 +16,16 @@ import {describe, expect, test} from 'vitest';
 import type {AutoSSHOptions} from '../../src/index.js';
 import {
   alive,
-  allProcesses,
-  commandLine,
+  children,
   connectTo,
   descendants,
   exchange,
   exchangeOn,
   findProgram,
   fixture,
-  freePort,
   holdersOf,
   pollUntil,
   signal,
-  silentServer,
   temporaryEntries,
   temporaryFolder,
   waitForExit,
@@ -27,17 +33,7 @@ import {
   within,
 } from '../support/index.js';
 import {HostProcess, type HostSetup} from './host.js';
-import {
-  once,
-  patientHeartbeat,
-  quickHeartbeat,
-  quickRestart,
-  rejection,
-  setScene,
-  starts,
-  talk,
-  begin,
-} from './scene.js';
+import {patientHeartbeat, quickHeartbeat, quickRestart, setScene} from './scene.js';
 
 const run = promisify(execFile);
 const scene = setScene();
@@ -61,7 +57,7 @@ async function hostUp(
   expect(await host.command('start')).toBeUndefined();
   const {forwards, pid} = await connected;
   const listen = forwards[0]?.listen;
-  const port = listen !== undefined && 'port' in listen ? listen.port : 0;
+  const port = listen?.port ?? 0;
   expect(await exchange({port})).toBe('ping');
   return {host, port, ssh: pid};
 }
@@ -116,6 +112,25 @@ describe('the host process is killed (KILL)', () => {
     });
   });
 
+  test.skipIf(findProgram('setpriv') === undefined)(
+    'and its other children before it: ssh goes by the kernel alone',
+    async () => {
+      const {host, port, ssh} = await hostUp();
+      // Stopped, it cannot replace what it has lost.
+      signal(host.pid, 'SIGSTOP');
+      await waitForState(host.pid, 'T');
+      for (const pid of children(host.pid)) {
+        if (pid === ssh) continue;
+        signal(pid, 'SIGKILL');
+        await waitForExit(pid);
+      }
+      await host.kill();
+      await waitForExit(ssh, {timeout: 1_000});
+      expect(holdersOf(port)).toEqual([]);
+      for (const folder of temporaryEntries()) rmSync(folder, {recursive: true});
+    },
+  );
+
   test('while ssh is frozen: not even that is left', async () => {
     const {host, ssh} = await hostUp({heartbeat: patientHeartbeat});
     signal(ssh, 'SIGSTOP');
@@ -159,7 +174,7 @@ describe('the host process ends', () => {
 
 describe('suspend and wake', () => {
   /** Longer than every bound of the heartbeat: the time itself is the fault, there is nothing to wait for. */
-  const sleepWell = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 3_000));
+  const sleepWell = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 2_200));
 
   async function suspend(host: HostProcess, ssh: number): Promise<void> {
     for (const pid of [host.pid, ssh]) {
@@ -184,6 +199,25 @@ describe('suspend and wake', () => {
       expect(await exchange({port})).toBe('ping');
     },
   );
+
+  test.each(['the host first', 'ssh first'])('with a beat on its way, %s: that one does not count', async (order) => {
+    const {host, port, ssh} = await hostUp({heartbeat: {interval: 200, timeout: 2_000, maxMisses: 1}});
+    await host.next('heartbeat');
+    signal(ssh, 'SIGSTOP');
+    await waitForState(ssh, 'T');
+    // The next beat goes out meanwhile, and is still waited for at the end of this.
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    signal(host.pid, 'SIGSTOP');
+    await waitForState(host.pid, 'T');
+    await sleepWell();
+    const beats = host.events.count('heartbeat');
+    const pids = order === 'the host first' ? [host.pid, ssh] : [ssh, host.pid];
+    for (const pid of pids) signal(pid, 'SIGCONT');
+    await pollUntil('three beats', () => host.events.count('heartbeat') >= beats + 3);
+    expect(host.events.count('start')).toBe(1);
+    expect(host.events.count('heartbeat-miss')).toBe(0);
+    expect(await exchange({port})).toBe('ping');
+  });
 
   test('the server has gone meanwhile: one restart, no storm', async () => {
     const {host, port, ssh} = await hostUp();
@@ -326,111 +360,6 @@ describe.skipIf(findProgram('prlimit') === undefined)('out of processes', () => 
     },
   );
 });
-
-describe('a ProxyCommand or ProxyJump', () => {
-  /** The processes that carry this word in their command line. */
-  const running = (word: string): number[] =>
-    allProcesses()
-      .map(({pid}) => pid)
-      .filter((pid) => commandLine(pid).some((argument) => argument.includes(word)));
-
-  test('ProxyCommand hangs: the connect deadline, and nothing is left of it', async () => {
-    // A number that no other test sleeps.
-    const seconds = String(await freePort());
-    const lines = [`ProxyCommand sleep ${seconds}`];
-    const subject = scene.tunnel({
-      configFile: scene.sshd.config({lines}),
-      gateTime: 0,
-      connectTimeout: 1_000,
-      readyTimeout: 5_000,
-    });
-    const {tunnel} = subject;
-    const second = once(tunnel, 'restart', {where: ({attempt}) => attempt === 2, unless: ['stop']});
-    begin(tunnel).catch(() => undefined);
-    const {outcome} = await second;
-    expect(outcome).toMatchObject({retryable: true, uptime: 0});
-    expect(outcome.code).toMatch(/^ERR_AUTOSSH_(CONNECT|TIMEOUT)$/);
-    expect(running(seconds).length).toBeLessThanOrEqual(1);
-    await tunnel.stop();
-    expect(running(seconds)).toEqual([]);
-  });
-
-  test('ProxyCommand hangs: stop() does not wait for it', async () => {
-    const seconds = String(await freePort());
-    const lines = [`ProxyCommand sleep ${seconds}`];
-    const {tunnel} = scene.tunnel({configFile: scene.sshd.config({lines}), connectTimeout: 0, readyTimeout: 0});
-    const ended = rejection(begin(tunnel));
-    await pollUntil('the ProxyCommand', () => running(seconds).length > 0);
-    await tunnel.stop();
-    expect(running(seconds)).toEqual([]);
-    expect(await ended).toMatchObject({code: 'ERR_AUTOSSH_STOPPED'});
-  });
-
-  test('ProxyCommand outlives ssh and holds its stderr: the restart does not wait, and it goes as well', async () => {
-    const lines = [`ProxyCommand ${process.execPath} ${fixture('stubborn-proxy.mjs')} %p`];
-    const subject = await scene.tunnelUp({configFile: scene.sshd.config({lines})});
-    const {tunnel} = subject;
-    const [proxy = 0] = descendants(tunnel.pid ?? 0);
-    expect(alive(proxy)).toBe(true);
-    const again = once(tunnel, 'connect', {unless: ['stop']});
-    signal(tunnel.pid ?? 0, 'SIGKILL');
-    await again;
-    expect(starts(subject)).toBe(2);
-    expect(alive(proxy)).toBe(false);
-    expect(await talk(tunnel)).toBe('ping');
-  });
-
-  test('ProxyCommand freezes: seen by the heartbeat', async () => {
-    const lines = [`ProxyCommand ${process.execPath} ${fixture('stubborn-proxy.mjs')} %p`];
-    const {tunnel} = await scene.tunnelUp({configFile: scene.sshd.config({lines})});
-    const [proxy = 0] = descendants(tunnel.pid ?? 0);
-    const lost = once(tunnel, 'disconnect');
-    const again = once(tunnel, 'connect', {unless: ['stop']});
-    signal(proxy, 'SIGSTOP');
-    expect((await lost).outcome.code).toBe('ERR_AUTOSSH_HEARTBEAT');
-    await again;
-    expect(alive(proxy)).toBe(false);
-    expect(await talk(tunnel)).toBe('ping');
-  });
-
-  test('ProxyJump: works, its ssh goes with ours, frozen or not', async () => {
-    const {sshd} = scene;
-    // Both hops lead to the same server; the configuration of the outer one is told to the inner one.
-    const path = sshd.config({lines: [`ProxyJump hop`]});
-    const {tunnel} = await scene.tunnelUp({configFile: withHop(path)});
-    const [hop = 0] = descendants(tunnel.pid ?? 0);
-    expect(commandLine(hop).join(' ')).toContain('hop');
-    const again = once(tunnel, 'connect', {unless: ['stop']});
-    signal(hop, 'SIGSTOP');
-    await again;
-    expect(alive(hop)).toBe(false);
-    expect(await talk(tunnel)).toBe('ping');
-    const second = descendants(tunnel.pid ?? 0);
-    await tunnel.stop();
-    expect(second.filter(alive)).toEqual([]);
-  });
-
-  test('ProxyJump to a host that accepts and never speaks: the deadline, and nothing is left of it', async () => {
-    const silent = scene.use(await silentServer());
-    const path = scene.sshd.config({lines: [`ProxyJump hop`]});
-    const subject = scene.tunnel({configFile: withHop(path, silent.port), connectTimeout: 1_000, readyTimeout: 4_000});
-    const error = await rejection(begin(subject.tunnel));
-    expect(error).toMatchObject({code: 'ERR_AUTOSSH_GATE'});
-    expect((error.cause as {code: string}).code).toMatch(/^ERR_AUTOSSH_(CONNECT|TIMEOUT)$/);
-    expect(running(`${silent.port}`)).toEqual([]);
-  });
-});
-
-/** Adds the alias `hop` to a configuration: the same server, or another port of this host. */
-function withHop(path: string, port = scene.sshd.port): string {
-  const text = readFileSync(path, 'utf8');
-  const hop = text
-    .replace('Host tunnel', 'Host hop')
-    .replace(/^ *ProxyJump.*\n/m, '')
-    .replace(/Port \d+/, `Port ${port}`);
-  writeFileSync(path, `${text}${hop}`);
-  return path;
-}
 
 /** Limits what the host may have of something; returns how to undo it. Only its own user may do that. */
 async function limit(

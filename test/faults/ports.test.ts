@@ -197,7 +197,7 @@ describe('the local port is taken', () => {
     const {tunnel} = await scene.tunnelUp({
       forwards: Array.from({length: 10}, () => ({type: 'local' as const, target: {port: scene.echo.port}})),
     });
-    const ports = tunnel.forwards.map(({listen}) => ('port' in listen ? listen.port : 0));
+    const ports = tunnel.forwards.map(({listen}) => listen.port ?? 0);
     expect(new Set(ports).size).toBe(10);
     for (const port of ports) {
       const addresses = listeningPorts().filter((listener) => listener.port === port);

@@ -1,5 +1,11 @@
 import {afterAll, afterEach, beforeAll, beforeEach, expect} from 'vitest';
-import {AutoSSH, type AutoSSHEventPayloads, type AutoSSHEvents, type AutoSSHOptions} from '../../src/index.js';
+import {
+  type Address,
+  AutoSSH,
+  type AutoSSHEventPayloads,
+  type AutoSSHEvents,
+  type AutoSSHOptions,
+} from '../../src/index.js';
 import {
   PrivateSshd,
   alive,
@@ -38,7 +44,7 @@ export interface Scene {
   use<T extends {close: () => Promise<void>}>(thing: T): T;
 }
 
-export const everyEvent = [
+const everyEvent = [
   'state',
   'start',
   'connect',
@@ -160,7 +166,7 @@ export function talk(tunnel: AutoSSH, text = 'ping', name?: string | number): Pr
 }
 
 /** Where a client connects to a forward. */
-export function placeOf(tunnel: AutoSSH, name?: string | number): {port: number; host: string} | {path: string} {
+export function placeOf(tunnel: AutoSSH, name?: string | number): Address {
   return tunnel.forward(name).listen;
 }
 

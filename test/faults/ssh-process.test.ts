@@ -78,20 +78,26 @@ describe('ssh dies', () => {
     await again;
   });
 
-  test('and leaves a process that holds its stderr: that delays nothing', async () => {
-    const subject = scene.tunnel({
-      sshPath: fixture('grandchild.mjs'),
-      gateTime: 0,
-      heartbeat: false,
-      restart: {minTimeout: 10, maxTimeout: 10, randomize: false, maxStarts: 3},
-    });
-    const error = await within(10_000, 'the end', rejection(subject.tunnel.start()));
-    expect(error).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP', cause: {exitCode: 255}});
-    expect(starts(subject)).toBe(3);
-    const grandchildren = subject.events.of('stderr').flatMap(({line}) => /^grandchild (\d+)$/.exec(line)?.[1] ?? []);
-    expect(grandchildren).toHaveLength(3);
-    await Promise.all(grandchildren.map((pid) => waitForExit(Number(pid), {timeout: 1_000})));
-  });
+  test.each(['', 'own'])(
+    'and leaves a process (session %j) that holds its stderr: that delays nothing',
+    async (session) => {
+      const subject = scene.tunnel({
+        sshPath: fixture('grandchild.mjs'),
+        env: {...process.env, FAKE_SESSION: session},
+        gateTime: 0,
+        heartbeat: false,
+        restart: {minTimeout: 10, maxTimeout: 10, randomize: false, maxStarts: 3},
+      });
+      const error = await within(10_000, 'the end', rejection(subject.tunnel.start()));
+      expect(error).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP', cause: {exitCode: 255}});
+      expect(starts(subject)).toBe(3);
+      const grandchildren = subject.events.of('stderr').flatMap(({line}) => /^grandchild (\d+)$/.exec(line)?.[1] ?? []);
+      expect(grandchildren).toHaveLength(3);
+      // Who has left the process group of ssh is none of its own any more.
+      if (session === 'own') for (const pid of grandchildren) signal(Number(pid), 'SIGKILL');
+      await Promise.all(grandchildren.map((pid) => waitForExit(Number(pid), {timeout: 1_000})));
+    },
+  );
 });
 
 describe('ssh freezes', () => {

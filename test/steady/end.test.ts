@@ -16,7 +16,7 @@ const scene = setScene();
 
 function portOf({tunnel}: Subject): number {
   const place = placeOf(tunnel);
-  return 'port' in place ? place.port : 0;
+  return place.port ?? 0;
 }
 
 describe('stop({drain})', () => {

@@ -14,7 +14,7 @@ describe('lazy', () => {
     expect(tunnel.pid).toBeUndefined();
     expect(starts(subject)).toBe(0);
     const place = placeOf(tunnel);
-    expect(holdersOf('port' in place ? place.port : 0)).toEqual([process.pid]);
+    expect(holdersOf(place.port ?? 0)).toEqual([process.pid]);
     expect(await talk(tunnel)).toBe('ping');
     expect(starts(subject)).toBe(1);
     expect(placeOf(tunnel)).toEqual(place);
@@ -49,7 +49,7 @@ describe('lazy', () => {
     await tunnel.stop();
     expect(events.count('start')).toBe(0);
     expect(events.of('stop')).toEqual([{reason: 'stopped'}]);
-    expect(await canListen('port' in place ? place.port : 0)).toBe(true);
+    expect(await canListen(place.port ?? 0)).toBe(true);
   });
 
   test('the first ssh fails for good: who waits is reset, and the tunnel has ended', async () => {
@@ -77,7 +77,7 @@ describe('idleTimeout', () => {
       message: expect.stringContaining('idleTimeout') as string,
     });
     await waitForExit(pid);
-    expect(holdersOf('port' in place ? place.port : 0)).toEqual([process.pid]);
+    expect(holdersOf(place.port ?? 0)).toEqual([process.pid]);
     const again = once(tunnel, 'disconnect');
     expect(await talk(tunnel)).toBe('ping');
     expect(placeOf(tunnel)).toEqual(place);

@@ -10,7 +10,7 @@ describe('a steady forward', () => {
   test('port 0: the kernel chooses, and this process listens; ssh has no port at all', async () => {
     const {tunnel} = await scene.tunnelUp();
     const {listen} = tunnel.forward();
-    const port = 'port' in listen ? listen.port : 0;
+    const port = listen.port ?? 0;
     expect(port).toBeGreaterThan(0);
     expect(listen).toEqual({host: '127.0.0.1', port});
     expect(tunnel.forward()).toMatchObject({steady: true, type: 'local'});
@@ -121,7 +121,7 @@ test('steady: false: ssh listens itself, as before', async () => {
   });
   const {listen} = tunnel.forward();
   expect(tunnel.forward()).toMatchObject({steady: false});
-  expect(holdersOf('port' in listen ? listen.port : 0)).toEqual([tunnel.pid]);
+  expect(holdersOf(listen.port ?? 0)).toEqual([tunnel.pid]);
   expect(tunnel.stats().forwards.map(({connections}) => connections?.total)).toEqual([undefined, 0]);
   expect(() => tunnel.connect(0)).toThrow(RangeError);
 });

@@ -207,7 +207,7 @@ export function snapshot(): Snapshot {
 }
 
 /** What `now` has and `before` had not. Event loop handles have no names, so they are counted by kind. */
-export function difference(before: Snapshot, now: Snapshot): Snapshot {
+function difference(before: Snapshot, now: Snapshot): Snapshot {
   const rest = [...before.resources];
   return {
     // Only pid and start time: sshd rewrites its command line while it runs.

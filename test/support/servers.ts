@@ -2,7 +2,8 @@ import {connect, createServer, type AddressInfo, type Server, type Socket} from 
 
 /** Small servers to put at the far end of a forward, and a client that talks through one. */
 
-export type Place = {port: number; host?: string; path?: undefined} | {path: string};
+export type Place =
+  {port: number; host?: string; path?: undefined} | {path: string; host?: undefined; port?: undefined};
 
 export interface ServerOptions {
   port?: number;

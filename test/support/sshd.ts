@@ -12,12 +12,11 @@ import {
   dyingWithUs,
   findProgram,
   guard,
-  pollUntil,
   processFacts,
   signal,
   temporaryFolder,
   waitForExit,
-  waitForState,
+  pollUntil,
 } from './processes.js';
 
 const run = promisify(execFile);
@@ -164,8 +163,10 @@ export class PrivateSshd {
   async freezeSessions(): Promise<number[]> {
     const pids = this.sessions();
     for (const pid of pids) signal(pid, 'SIGSTOP');
-    await Promise.all(pids.map((pid) => waitForState(pid, 'T')));
-    return pids;
+    // One that was about to end by itself, as what logs a client in does, may do so all the same: with its parent frozen
+    // it stays a zombie.
+    await Promise.all(pids.map((pid) => pollUntil(`process ${pid} frozen`, () => !alive(pid) || isStopped(pid))));
+    return pids.filter(isStopped);
   }
 
   thawSessions(): void {
@@ -332,23 +333,13 @@ export class PrivateSshd {
   }
 }
 
-/** The server program, or `undefined`; it is on no ordinary user's path. */
-export function findSshd(): string | undefined {
-  return findProgram('sshd');
-}
-
-/** Waits until the server serves exactly so many connections (a connection has one or two processes). */
-export async function waitForSessions(sshd: PrivateSshd, test: (pids: number[]) => boolean): Promise<void> {
-  await pollUntil('the expected sessions of sshd', () => test(sshd.sessions()));
-}
-
 /** Behind a wrapper there may be another network, whose ports cannot be tried from here. */
 function somePort({wrapper, listenAddress}: SshdOptions): Promise<number> {
   return wrapper === undefined ? freePort(listenAddress) : Promise.resolve(randomPort());
 }
 
 function sshdPath(): string {
-  const path = findSshd();
+  const path = findProgram('sshd');
   if (path === undefined) throw new Error('sshd is not installed (Debian: apt-get install openssh-server)');
   // The folder that privilege separation wants is normally made by the service manager.
   if (process.getuid?.() === 0) mkdirSync('/run/sshd', {recursive: true, mode: 0o755});
@@ -372,4 +363,8 @@ let penalties: boolean | undefined;
 function knowsPenalties(): boolean {
   penalties ??= readFileSync(sshdPath(), 'latin1').includes('persourcepenalties');
   return penalties;
+}
+
+function isStopped(pid: number): boolean {
+  return processFacts(pid)?.state === 'T';
 }

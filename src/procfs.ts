@@ -70,16 +70,20 @@ export interface Descriptor {
   readonly target: string;
 }
 
+/** `__SO_ACCEPTCON` of the kernel's include/linux/net.h, as in /proc/net/unix: of a socket that listens. */
+const accepting = '00010000';
+
 /** The open file with which a process listens on a Unix socket; `undefined` where that cannot be known. */
 export function descriptorOf(pid: number, path: string): Descriptor | undefined {
   if (process.platform !== 'linux') return undefined;
   const folder = `/proc/${String(pid)}`;
   try {
     const table = readFileSync(`${folder}/net/unix`, 'utf8').split('\n');
+    // The connections that it has accepted have the same path.
     const inode = table
-      .find((line) => line.endsWith(` ${path}`))
-      ?.trim()
-      .split(/\s+/)[6];
+      .filter((line) => line.endsWith(` ${path}`))
+      .map((line) => line.trim().split(/\s+/))
+      .find(([, , , flags]) => flags === accepting)?.[6];
     const target = `socket:[${inode ?? ''}]`;
     return readdirSync(`${folder}/fd`)
       .map((entry) => ({link: `${folder}/fd/${entry}`, target}))

@@ -159,7 +159,7 @@ export class Service {
           this.#ready.add(session);
           exchange.offer(session.way);
           listener.onReady(session, {...ready, forwards: this.#reported(ready.forwards)});
-          if (exchange.size === 0) this.#awaitIdleness();
+          if (this.#fronts.size === 0) this.#awaitIdleness();
           this.#employStandby(provision);
         },
         onReplaced: async (session) => {

@@ -768,7 +768,7 @@ describe('with an ssh that is played', () => {
     await tunnel.restart();
     expect(tunnel.forwards).toEqual(bound);
     expect(events.of('connect').map(({forwards}) => forwards)).toEqual([bound, bound]);
-    expect(tunnel.stats().forwards).toEqual(bound.map((one) => ({...one, bound: true})));
+    expect(tunnel.stats().forwards).toMatchObject(bound.map((one) => ({...one, bound: true})));
     for (const port of ports) expect(await exchange({host: '127.0.0.1', port}, 'pong')).toBe('pong');
   });
 

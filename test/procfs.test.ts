@@ -1,10 +1,11 @@
 import {type ChildProcess, spawn} from 'node:child_process';
 import {once} from 'node:events';
-import {readFileSync} from 'node:fs';
+import {mkdtempSync, readFileSync, rmSync} from 'node:fs';
 import {type AddressInfo, type Server, connect, createServer} from 'node:net';
+import {join} from 'node:path';
 import {afterEach, describe, expect, test} from 'vitest';
 import {freePort} from '../src/local-port.js';
-import {isConnected, listenerOf} from '../src/procfs.js';
+import {descriptorOf, isConnected, isExiting, isOpen, listenerOf} from '../src/procfs.js';
 import {canListen, guard} from './support/index.js';
 
 const ends: (() => void)[] = [];
@@ -24,8 +25,14 @@ async function listen(host = '127.0.0.1'): Promise<{server: Server; port: number
 }
 
 /** Another process, which runs a line of JavaScript and says a number when it is done. */
-async function other(script: string): Promise<{child: ChildProcess; pid: number; said: number}> {
-  const child = spawn(process.execPath, ['-e', script], {stdio: ['ignore', 'pipe', 'inherit']});
+async function other(
+  script: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<{child: ChildProcess; pid: number; said: number}> {
+  const child = spawn(process.execPath, ['-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env: {...process.env, ...env},
+  });
   ends.push(() => child.kill('SIGKILL'));
   const [line] = (await once(child.stdout, 'data')) as [Buffer];
   const pid = child.pid ?? 0;
@@ -122,4 +129,40 @@ test.each(['127.0.0.1', '::1', '0.0.0.0'])(
 
 test('a free port of an address that this machine has not is an error', async () => {
   await expect(freePort('192.0.2.1')).rejects.toMatchObject({code: 'EADDRNOTAVAIL'});
+});
+
+describe.runIf(process.platform === 'linux')('the descriptor with which a process listens on a Unix socket', () => {
+  /** Listens, connects to itself, and does as it is told: a signal closes the listener and leaves the connection. */
+  const script = `
+    const {createServer, connect} = require('net');
+    const path = process.env.LISTEN_ON;
+    const s = createServer(() => console.log(1)).listen(path, () => connect(path));
+    process.on('SIGUSR2', () => { s.close(); console.log(2); });
+    setInterval(() => 0, 1e6)`;
+
+  test('is that of the listener, whatever connections it has; and is open until it closes that', async () => {
+    const folder = mkdtempSync(join(process.env['TMPDIR'] ?? '/tmp', 'p-'));
+    ends.push(() => {
+      rmSync(folder, {recursive: true});
+    });
+    const path = join(folder, 'a.sock');
+    const {child, pid} = await other(script, {LISTEN_ON: path});
+    const found = descriptorOf(pid, path);
+    if (!found) throw new Error('There is none');
+    expect(isOpen(found)).toBe(true);
+    child.kill('SIGUSR2');
+    if (child.stdout) await once(child.stdout, 'data');
+    expect(isOpen(found)).toBe(false);
+    expect(descriptorOf(pid, path)).toBeUndefined();
+    expect(descriptorOf(pid, '/nowhere')).toBeUndefined();
+  });
+
+  test('is not to be had of a process that is gone', async () => {
+    const {child, pid} = await other('console.log(1); setInterval(() => 0, 1e6)');
+    expect(isExiting(pid)).toBe(false);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    expect(isExiting(pid)).toBe(true);
+    expect(descriptorOf(pid, '/nowhere')).toBeUndefined();
+  });
 });

@@ -49,11 +49,6 @@ export class Exchange {
     this.#listener = listener;
   }
 
-  /** Connections that are held or open. */
-  get size(): number {
-    return this.#held.size + this.#open.size;
-  }
-
   get connections(): Iterable<Connection> {
     return this.#open;
   }

@@ -104,6 +104,11 @@ export class Fronts {
     }
   }
 
+  /** Connections that have not ended, be they held or open. */
+  get size(): number {
+    return this.#size;
+  }
+
   /** Where a steady forward listens. */
   addressOf(index: number): Address | undefined {
     return this.#addresses[index];

@@ -38,8 +38,7 @@ function listenFor(authority: string, scheme: string, forwards: readonly Forward
     ({type, listen, target}) =>
       type === 'local' &&
       listen.port !== undefined &&
-      target &&
-      target.port !== undefined &&
+      target?.port !== undefined &&
       target.host.toLowerCase() === host &&
       target.port === port,
   );

@@ -31,8 +31,9 @@ describe('a steady forward', () => {
       heartbeat: patientHeartbeat,
     });
     const held: boolean[] = [];
-    tunnel.on('state', ({to}) => {
-      if (to !== 'stopping' && to !== 'stopped') held.push(holdersOf(port).join() === String(process.pid));
+    tunnel.on('state', ({from, to}) => {
+      if (from !== 'idle' && to !== 'stopping' && to !== 'stopped')
+        held.push(holdersOf(port).join() === String(process.pid));
     });
     expect(await canListen(port)).toBe(true);
     await tunnel.start();

@@ -290,8 +290,8 @@ export class Session {
    * listen were the first.
    */
   #isEnding(): boolean {
-    if (this.#isOver() || this.pid === undefined || isExiting(this.pid)) return true;
-    return this.#markerListener !== undefined && !isOpen(this.#markerListener);
+    if (this.#isOver() || this.pid === undefined) return true;
+    return this.#markerListener ? !isOpen(this.#markerListener) : isExiting(this.pid);
   }
 
   /** The first beat found no way through. Whether the tunnel can do without. */

@@ -1,5 +1,7 @@
 import type {Socket} from 'node:net';
 import type {Duplex} from 'node:stream';
+import {now} from '../clock.js';
+import type {Way} from './way.js';
 
 /** How a bridged connection ended. */
 export type BridgeEnd = 'finished' | 'cut' | 'client-gone';
@@ -17,7 +19,7 @@ export function reset(client: Client): void {
  * Joins a client with its connection into the tunnel, until both have ended. A side that is closed halfway stays open the
  * other way, a slow side slows the other, and what was cut off on one side is cut off on the other.
  */
-export async function bridge(client: Client, upstream: Socket, isEnding: () => boolean): Promise<BridgeEnd> {
+export async function bridge(client: Client, upstream: Socket, way: Way): Promise<BridgeEnd> {
   return new Promise((resolve) => {
     let end: BridgeEnd | undefined;
     const finish = (how: BridgeEnd): void => {
@@ -29,11 +31,14 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
       reset(client);
       upstream.destroy();
     };
-    client.pipe(upstream);
-    // Not piped to its end: an ssh that dies closes its sockets as if all had been said.
-    upstream.pipe(client, {end: false});
+    upstream.on('data', (chunk: Buffer) => {
+      way.heardAt = now();
+      if (!client.write(chunk)) upstream.pause();
+    });
+    client.on('drain', () => upstream.resume());
     upstream.once('end', () => {
-      if (isEnding()) cut();
+      // An ssh that dies closes its sockets as if all had been said.
+      if (way.isEnding()) cut();
       else client.end();
     });
     upstream.once('error', cut);
@@ -41,6 +46,11 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
       if (failed || !upstream.readableEnded) cut();
       finish('finished');
     });
+    client.on('data', (chunk: Buffer) => {
+      if (!upstream.write(chunk)) client.pause();
+    });
+    upstream.on('drain', () => client.resume());
+    client.once('end', () => upstream.end());
     client.once('error', () => {
       end ??= 'client-gone';
       upstream.destroy();
@@ -50,5 +60,7 @@ export async function bridge(client: Client, upstream: Socket, isEnding: () => b
       if (!upstream.writableEnded || end !== 'finished') upstream.destroy();
       finish(end);
     });
+    upstream.resume();
+    client.resume();
   });
 }

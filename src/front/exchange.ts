@@ -141,7 +141,7 @@ export class Exchange {
   async #join(connection: Connection, way: Way): Promise<void> {
     const {client, upstream} = connection;
     if (!upstream) return;
-    const end = await bridge(client, upstream, way.isEnding);
+    const end = await bridge(client, upstream, way);
     if (connection.bytesReceived === 0 && connection.refusal === undefined && !way.isEnding()) {
       await pause(tellingTime);
     }

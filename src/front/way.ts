@@ -41,9 +41,5 @@ export async function enter(way: Way, forward: number): Promise<Socket | undefin
     });
   });
   if (!connected) return undefined;
-  socket.on('data', () => {
-    way.heardAt = now();
-  });
-  socket.pause();
   return socket;
 }

@@ -9,6 +9,8 @@ interface TCPSocket {
   readonly localPort: number;
   readonly state: string;
   readonly inode: string;
+  /** Bytes sent that the peer has not acknowledged. */
+  readonly queued: number;
 }
 
 /** A process that holds a port. */
@@ -102,6 +104,23 @@ export function isOpen({link, target}: Descriptor): boolean {
   }
 }
 
+/** What a process has read and written, ever, in bytes: files, sockets and all; `undefined` where that cannot be known. */
+export async function trafficOf(pid: number): Promise<{read: number; written: number} | undefined> {
+  if (process.platform !== 'linux') return undefined;
+  const io = await readFile(`/proc/${String(pid)}/io`, 'utf8').catch(() => '');
+  const [, read, written] = /^rchar: (\d+)\nwchar: (\d+)$/m.exec(io) ?? [];
+  return read === undefined ? undefined : {read: Number(read), written: Number(written)};
+}
+
+/** Bytes that a process has written to its TCP peers and they have not acknowledged; 0 where that cannot be known. */
+export async function unacknowledgedBy(pid: number): Promise<number> {
+  const own = new Set(await socketsOf(String(pid)));
+  const sockets = await tcpSockets(String(pid));
+  return sockets
+    .filter((one) => one.state === established && own.has(one.inode))
+    .reduce((total, {queued}) => total + queued, 0);
+}
+
 async function tcpSockets(pid: string): Promise<readonly TCPSocket[]> {
   const tables = await Promise.all(
     ['tcp', 'tcp6'].map(async (table) => readFile(`/proc/${pid}/net/${table}`, 'utf8').catch(() => '')),
@@ -114,7 +133,12 @@ async function tcpSockets(pid: string): Promise<readonly TCPSocket[]> {
       .map((line) => {
         const columns = line.trim().split(/\s+/);
         const port = columns[1]?.split(':').at(-1) ?? '';
-        return {localPort: Number.parseInt(port, 16), state: columns[3] ?? '', inode: columns[9] ?? ''};
+        return {
+          localPort: Number.parseInt(port, 16),
+          state: columns[3] ?? '',
+          inode: columns[9] ?? '',
+          queued: Number.parseInt(columns[4] ?? '', 16),
+        };
       }),
   );
 }

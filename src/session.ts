@@ -3,13 +3,23 @@ import type {Way} from './front/way.js';
 import {Alarm, now, sleep} from './clock.js';
 import type {Outcome, Stage} from './errors.js';
 import {EchoPort} from './heartbeat/echo-port.js';
+import {Evidence, type Sight} from './heartbeat/evidence.js';
 import {ForwardLoop} from './heartbeat/forward-loop.js';
 import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import {removeSocket, unlock} from './local-socket.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
-import {type Descriptor, descriptorOf, isConnected, isExiting, isOpen, listenerOf} from './procfs.js';
+import {
+  type Descriptor,
+  descriptorOf,
+  isConnected,
+  isExiting,
+  isOpen,
+  listenerOf,
+  trafficOf,
+  unacknowledgedBy,
+} from './procfs.js';
 import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
@@ -111,6 +121,9 @@ export class Session {
   #cause: EndCause | undefined;
   readonly #way: Way = {
     heardAt: 0,
+    given: 0,
+    stuck: 0,
+    releases: 0,
     socketOf: (index) => {
       return this.#life.forwards[index]?.listen.path ?? '';
     },
@@ -193,6 +206,7 @@ export class Session {
         onSend: this.#listener.onSend,
         onMiss: this.#listener.onMiss,
         heardAt: () => this.#way.heardAt,
+        evidence: new Evidence(async (withQueue) => this.#look(withQueue)),
         onBeat: (rtt) => {
           this.#way.heardAt = now();
           // The first one is told with the connect it proves.
@@ -204,6 +218,17 @@ export class Session {
         },
       },
     );
+  }
+
+  /** What ssh has done with what it was given. */
+  async #look(withQueue: boolean): Promise<Sight | undefined> {
+    // In this order: what is written meanwhile counts as waiting, never as acknowledged.
+    const traffic = this.pid === undefined ? undefined : await trafficOf(this.pid);
+    if (!traffic || this.pid === undefined) return undefined;
+    const {given, stuck, releases} = this.#way;
+    const isKnown = this.#life.forwards.every(({steady}) => steady);
+    const queued = withQueue ? await unacknowledgedBy(this.pid) : 0;
+    return {...traffic, given: isKnown ? given : undefined, stuck, releases, queued};
   }
 
   async #prove(): Promise<Ready | undefined> {

@@ -45,6 +45,7 @@ const rooms: readonly {level: number; files: string; pure?: true}[] = [
   {level: 4, files: 'src/ssh/program.ts'},
   {level: 4, files: 'src/ssh/warden.ts'},
   {level: 4, files: 'src/heartbeat/beat.ts', pure: true},
+  {level: 4, files: 'src/heartbeat/evidence.ts', pure: true},
   {level: 4, files: 'src/heartbeat/*.ts'},
   {level: 4, files: 'src/front/*.ts'},
   {level: 5, files: 'src/statistics.ts', pure: true},

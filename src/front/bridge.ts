@@ -31,6 +31,11 @@ export async function bridge(client: Client, upstream: Socket, way: Way): Promis
       reset(client);
       upstream.destroy();
     };
+    let isStuck = false;
+    const release = (): void => {
+      if (isStuck) way.stuck--;
+      isStuck = false;
+    };
     upstream.on('data', (chunk: Buffer) => {
       way.heardAt = now();
       if (!client.write(chunk)) upstream.pause();
@@ -43,13 +48,22 @@ export async function bridge(client: Client, upstream: Socket, way: Way): Promis
     });
     upstream.once('error', cut);
     upstream.once('close', (failed: boolean) => {
+      release();
       if (failed || !upstream.readableEnded) cut();
       finish('finished');
     });
     client.on('data', (chunk: Buffer) => {
-      if (!upstream.write(chunk)) client.pause();
+      way.given += chunk.length;
+      if (upstream.write(chunk)) return;
+      if (!isStuck) way.stuck++;
+      isStuck = true;
+      client.pause();
     });
-    upstream.on('drain', () => client.resume());
+    upstream.on('drain', () => {
+      way.releases++;
+      release();
+      client.resume();
+    });
     client.once('end', () => upstream.end());
     client.once('error', () => {
       end ??= 'client-gone';

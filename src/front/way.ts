@@ -7,6 +7,12 @@ export interface Way {
   readonly socketOf: (forward: number) => string;
   /** When something last came through it from the server, on the clock of `now()`. */
   heardAt: number;
+  /** Bytes that its ssh was given by those connections, taken or not. */
+  given: number;
+  /** Connections from which it takes nothing more at the moment. */
+  stuck: number;
+  /** How often it has taken something again from one that was stuck. */
+  releases: number;
   /** Whether it is alive now, proven by a beat sent after the call; `undefined` where there is no heartbeat to ask. */
   readonly probe: () => Promise<boolean | undefined>;
   /** Whether it may be entered: nobody has asked its ssh to end. */

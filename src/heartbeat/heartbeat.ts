@@ -2,12 +2,15 @@ import {randomBytes} from 'node:crypto';
 import {Alarm, now} from '../clock.js';
 import {beatLine} from './beat.js';
 import type {BeatChannel, ChannelListener} from './channel.js';
+import type {Evidence} from './evidence.js';
 import type {HeartbeatSettings} from './options.js';
 
 /** What a heartbeat tells. */
 export interface HeartbeatListener {
   /** When something else last came through the tunnel: that is life too, on a link that is too busy for a beat. */
   readonly heardAt?: () => number;
+  /** Whether a beat that is late waits in a queue that moves. */
+  readonly evidence?: Evidence;
   /** A beat went out. */
   readonly onSend: () => void;
   /** A beat came back after so many milliseconds. */
@@ -52,6 +55,7 @@ export class Heartbeat {
   readonly #outstanding = new Map<string, number>();
   readonly #next = new Alarm();
   readonly #deadline = new Alarm();
+  readonly #look = new Alarm();
   readonly #reopen = new Alarm();
   #awaited: AwaitedBeat | undefined;
   #misses = 0;
@@ -114,6 +118,7 @@ export class Heartbeat {
     this.#answer(false);
     this.#next.stop();
     this.#deadline.stop();
+    this.#look.stop();
     this.#reopen.stop();
     this.#outstanding.clear();
     this.#awaited = undefined;
@@ -143,15 +148,31 @@ export class Heartbeat {
   #await(beat: AwaitedBeat, since: number): void {
     const {timeout} = this.#settings;
     const due = since + timeout;
+    // Half of the time is left for what it sees then to move.
+    this.#look.set(due - timeout / 2 - now(), () => {
+      void this.#listener.evidence?.look();
+    });
     this.#deadline.set(due - now(), () => {
       // What has arrived while this process was busy is heard first.
       setImmediate(() => {
-        if (this.#awaited !== beat) return;
-        const heardAt = this.#listener.heardAt?.() ?? 0;
-        if (heardAt > since) this.#await(beat, heardAt);
-        else this.#late(beat, now() - due);
+        void this.#judge(beat, since, now() - due);
       });
     });
+  }
+
+  /** Its time is over. Other signs of life give it more. */
+  async #judge(beat: AwaitedBeat, since: number, oversleptBy: number): Promise<void> {
+    if (this.#awaited !== beat) return;
+    const heardAt = this.#listener.heardAt?.() ?? 0;
+    if (heardAt > since) {
+      this.#await(beat, heardAt);
+      return;
+    }
+    // One whose connection was closed waits for nothing.
+    const isMoving = !beat.closed && (await this.#listener.evidence?.isMoving());
+    if (this.#awaited !== beat) return;
+    if (isMoving) this.#await(beat, now());
+    else this.#late(beat, oversleptBy);
   }
 
   #late({sentAt, closed}: AwaitedBeat, oversleptBy: number): void {
@@ -185,6 +206,7 @@ export class Heartbeat {
     this.#closes = 0;
     this.#awaited = undefined;
     this.#deadline.stop();
+    this.#look.stop();
     this.#reopen.stop();
     const first = this.#first;
     this.#first = undefined;

@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest';
 import {createHash} from 'node:crypto';
-import {Relay, serve, signal, waitForState, within} from '../support/index.js';
+import {Relay, pollUntil, serve, sink, signal, waitForState, within} from '../support/index.js';
 import {once, quickHeartbeat, setScene, starts, talk} from '../faults/scene.js';
 import {client, open, traffic, waiting} from './client.js';
 
@@ -92,6 +92,65 @@ describe('the link is saturated', () => {
     expect(starts(subject)).toBe(1);
     // Or else nothing was saturated, and nothing is shown by this.
     expect(Math.max(...events.of('heartbeat').map(({rtt}) => rtt))).toBeGreaterThan(400);
+  });
+
+  test('an upload holds the beats up: that its queue moves counts as life, and nothing is replaced', async () => {
+    const relay = scene.use(await Relay.start({port: scene.sshd.port}));
+    const target = scene.use(await sink());
+    const subject = scene.tunnel({
+      configFile: scene.sshd.config({port: relay.port}),
+      forwards: [`-L 0:127.0.0.1:${String(target.port)}`],
+      heartbeat: {interval: 200, timeout: 1_000, maxMisses: 1},
+    });
+    const {tunnel, events} = subject;
+    await tunnel.start();
+    relay.rate(256_000);
+    const one = await client(tunnel);
+    const bytes = 1_500_000;
+    one.socket.end(Buffer.alloc(bytes));
+    expect(await within(40_000, 'the transfer', one.ending)).toMatchObject({text: String(bytes), ended: true});
+    expect(events.count('disconnect')).toBe(0);
+    expect(starts(subject)).toBe(1);
+    // Or else nothing was saturated, and nothing is shown by this.
+    expect(Math.max(...events.of('heartbeat').map(({rtt}) => rtt))).toBeGreaterThan(1_000);
+  });
+
+  test('an upload holds the beats up, and then nothing is taken any more: that is found out', async () => {
+    const relay = scene.use(await Relay.start({port: scene.sshd.port}));
+    const target = scene.use(await sink());
+    const {tunnel} = scene.tunnel({
+      configFile: scene.sshd.config({port: relay.port}),
+      forwards: [`-L 0:127.0.0.1:${String(target.port)}`],
+      heartbeat: {interval: 200, timeout: 1_000, maxMisses: 1},
+    });
+    await tunnel.start();
+    relay.rate(256_000);
+    const one = await client(tunnel);
+    one.socket.end(Buffer.alloc(3_000_000));
+    await once(tunnel, 'heartbeat', {where: ({rtt}) => rtt > 1_000});
+    const lost = once(tunnel, 'disconnect');
+    relay.stopPassing();
+    expect((await lost).outcome).toMatchObject({code: 'ERR_AUTOSSH_HEARTBEAT'});
+    expect(await one.ending).toMatchObject({ended: false, error: 'ECONNRESET'});
+    relay.resume();
+  });
+
+  test('clients go on sending to a server that is frozen: that is found out, although ssh takes it all', async () => {
+    const target = scene.use(await sink());
+    const {tunnel} = scene.tunnel({
+      forwards: [`-L 0:127.0.0.1:${String(target.port)}`],
+      heartbeat: {interval: 200, timeout: 600, maxMisses: 2},
+    });
+    await tunnel.start();
+    const one = await client(tunnel);
+    const trickle = setInterval(() => one.socket.write(Buffer.alloc(20_000)), 20);
+    await pollUntil('it arrives', () => traffic(tunnel).bytesSent > 100_000);
+    const lost = once(tunnel, 'disconnect');
+    await scene.sshd.freezeSessions();
+    const {outcome} = await lost;
+    clearInterval(trickle);
+    expect(outcome).toMatchObject({code: 'ERR_AUTOSSH_HEARTBEAT'});
+    expect(await one.ending).toMatchObject({error: 'ECONNRESET'});
   });
 
   test('and then nothing comes any more: that is found out', async () => {

@@ -230,20 +230,50 @@ describe('how it ended', () => {
     expect(ends.map(({end}) => end)).toEqual([expected]);
   });
 
-  test('target-failed: the oldest without an answer has the cause', async () => {
+  test('target-failed: the one that is closed without a word has the cause, whatever was opened before it', async () => {
     const {exchange, ends, opened} = makeExchange();
     const way = await makeWay((socket) => socket.resume());
     exchange.offer(way);
-    const [first, second] = [come(exchange), come(exchange)];
+    const [idle, failing] = [come(exchange), come(exchange)];
     await pollUntil('both are open', () => way.accepted.length === 2 && opened.length === 2);
     exchange.targetFailed(way, 'connect failed: Connection refused');
-    for (const socket of way.accepted) socket.end();
-    for (const one of [first, second]) one.socket.end();
+    way.accepted[1]?.destroy();
+    // Its client has not ended: there is nobody left to speak to.
+    expect(await failing.ending).toMatchObject({text: '', ended: true});
+    await pollUntil('it is told', () => ends.length === 1);
+    idle.socket.end();
+    way.accepted[0]?.end();
     await pollUntil('both are told', () => ends.length === 2);
-    expect(ends.map(({end, connection}) => [connection.id, end, connection.refusal]).sort()).toEqual([
-      [1, 'target-failed', 'connect failed: Connection refused'],
-      [2, 'finished', undefined],
+    expect(ends.map(({end, connection}) => [connection.id, end, connection.refusal])).toEqual([
+      [2, 'target-failed', 'connect failed: Connection refused'],
+      [1, 'finished', undefined],
     ]);
+  });
+
+  test('target-failed: closed first, and told why after that', async () => {
+    const {exchange, ends} = makeExchange();
+    const way = await makeWay((socket) => socket.destroy());
+    exchange.offer(way);
+    const one = come(exchange);
+    one.socket.once('end', () => {
+      exchange.targetFailed(way, 'connect failed: Connection refused');
+    });
+    await one.ending;
+    await pollUntil('it is told', () => ends.length === 1);
+    expect(ends).toMatchObject([{end: 'target-failed'}]);
+  });
+
+  test('finished: closed without a word by a target that was there, although another’s failed long ago', async () => {
+    const {exchange, ends} = makeExchange();
+    const way = await makeWay((socket) => socket.end());
+    exchange.offer(way);
+    exchange.targetFailed(way, 'connect failed: Connection refused');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const one = come(exchange);
+    one.socket.end();
+    await one.ending;
+    await pollUntil('it is told', () => ends.length === 1);
+    expect(ends).toMatchObject([{end: 'finished', connection: {refusal: undefined}}]);
   });
 
   test('drained(): when the last connection of a way has ended, and at once where there is none', async () => {

@@ -18,8 +18,10 @@ export function reset(client: Client): void {
 /**
  * Joins a client with its connection into the tunnel, until both have ended. A side that is closed halfway stays open the
  * other way, a slow side slows the other, and what was cut off on one side is cut off on the other.
+ *
+ * @param onSilentEnd - the tunnel's side has ended and had not said a word
  */
-export async function bridge(client: Client, upstream: Socket, way: Way): Promise<BridgeEnd> {
+export async function bridge(client: Client, upstream: Socket, way: Way, onSilentEnd: () => void): Promise<BridgeEnd> {
   return new Promise((resolve) => {
     let end: BridgeEnd | undefined;
     const finish = (how: BridgeEnd): void => {
@@ -43,10 +45,18 @@ export async function bridge(client: Client, upstream: Socket, way: Way): Promis
     client.on('drain', () => upstream.resume());
     upstream.once('end', () => {
       // An ssh that dies closes its sockets as if all had been said.
-      if (way.isEnding()) cut();
-      else client.end();
+      if (way.isEnding()) {
+        cut();
+        return;
+      }
+      client.end();
+      if (upstream.bytesRead === 0) onSilentEnd();
     });
-    upstream.once('error', cut);
+    upstream.once('error', () => {
+      // An ssh that closes what it has not read resets it.
+      if (upstream.bytesRead === 0 && !way.isEnding()) onSilentEnd();
+      cut();
+    });
     upstream.once('close', (failed: boolean) => {
       release();
       if (failed || !upstream.readableEnded) cut();

@@ -69,6 +69,13 @@ export class Connection {
     reset(this.client);
   }
 
+  /** Closes it, both ways, once all that came for the client is written. */
+  close(): void {
+    this.upstream?.destroy();
+    if (this.client.writableFinished) this.client.destroy();
+    else this.client.once('finish', () => this.client.destroy());
+  }
+
   readonly #look = (): void => {
     // With nothing in the buffer this tells the end of a client that came and went without a word, and takes nothing.
     if (this.client.readableLength === 0) this.client.read();

@@ -20,8 +20,15 @@ export interface ExchangeSettings {
   readonly maxHeld: number;
 }
 
-/** ssh tells that a target failed and closes the connection at about the same time; so long one waits for the other. */
+/** ssh says that a target failed, and closes the connection at about the same time; so long one waits for the other. */
 const tellingTime = 50;
+
+/** That a target failed, which no connection has been found for yet. */
+interface Refusal {
+  readonly way: Way;
+  readonly why: string;
+  readonly saidAt: number;
+}
 
 /** Without a heartbeat nothing tells when a way leads somewhere again: it is tried anew after so many milliseconds. */
 const breather = 20;
@@ -41,6 +48,9 @@ export class Exchange {
   readonly #held = new Map<Connection, () => void>();
   readonly #open = new Set<Connection>();
   readonly #drained = new Map<Way, () => void>();
+  #refusals: Refusal[] = [];
+  /** Connections that were closed without a word, and want to know why. */
+  readonly #asking = new Map<Connection, () => void>();
   #count = 0;
   #isClosed = false;
 
@@ -83,11 +93,15 @@ export class Exchange {
     return new Promise((resolve) => this.#drained.set(way, resolve));
   }
 
-  /** The server could not connect somebody to a target: the oldest that has heard nothing from it. */
+  /**
+   * The server could not connect somebody to a target. ssh does not say whom: whose connection it closes without a word,
+   * in the same order.
+   */
   targetFailed(way: Way, why: string): void {
-    for (const one of this.#open) {
-      if (one.way !== way || one.bytesReceived > 0 || one.refusal !== undefined) continue;
-      one.refusal = why;
+    this.#refusals.push({way, why, saidAt: now()});
+    for (const [one, answer] of this.#asking) {
+      if (one.way !== way) continue;
+      answer();
       return;
     }
   }
@@ -141,13 +155,37 @@ export class Exchange {
   async #join(connection: Connection, way: Way): Promise<void> {
     const {client, upstream} = connection;
     if (!upstream) return;
-    const end = await bridge(client, upstream, way);
-    if (connection.bytesReceived === 0 && connection.refusal === undefined && !way.isEnding()) {
-      await pause(tellingTime);
-    }
+    let asked: Promise<void> | undefined;
+    const end = await bridge(client, upstream, way, () => {
+      asked = this.#ask(connection);
+    });
+    await asked;
     this.#leave(connection);
     const how = connection.isRefused ? 'cut' : end;
     this.#listener.onEnd(connection, connection.refusal === undefined ? how : 'target-failed');
+  }
+
+  /** Finds out why a connection was closed without a word. */
+  async #ask(connection: Connection): Promise<void> {
+    connection.refusal = this.#takeRefusal(connection);
+    if (connection.refusal === undefined) {
+      const patience = new Alarm();
+      await new Promise<void>((resolve) => {
+        this.#asking.set(connection, resolve);
+        patience.set(tellingTime, resolve);
+      });
+      patience.stop();
+      this.#asking.delete(connection);
+      connection.refusal = this.#takeRefusal(connection);
+    }
+    // There is nobody to whom the client could go on to speak.
+    if (connection.refusal !== undefined) connection.close();
+  }
+
+  #takeRefusal({way}: Connection): string | undefined {
+    this.#refusals = this.#refusals.filter(({saidAt}) => now() - saidAt < tellingTime);
+    const index = this.#refusals.findIndex((one) => one.way === way);
+    return index < 0 ? undefined : this.#refusals.splice(index, 1)[0]?.why;
   }
 
   #leave(connection: Connection): void {

@@ -130,6 +130,9 @@ export class Session {
     isOpen: () => !this.#isOver(),
     beats: () => this.#beats,
     probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),
+    lost: () => {
+      this.end({type: 'requested', message: 'The private socket of ssh was removed'});
+    },
     isEnding: () => this.#isEnding(),
   };
 

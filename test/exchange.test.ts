@@ -13,6 +13,7 @@ import {Client} from './steady/client.js';
 
 /** What plays ssh: a server on a Unix socket, whose life is the test's to decide about. */
 class FakeWay implements Way {
+  lost = (): void => undefined;
   given = 0;
   stuck = 0;
   releases = 0;

@@ -19,6 +19,8 @@ export interface Way {
   readonly isOpen: () => boolean;
   /** Whether there is a heartbeat that tells when it is alive again. */
   readonly beats: () => boolean;
+  /** Its private socket is gone: nobody will enter it again. */
+  readonly lost: () => void;
   /** Whether its ssh has ended or is about to: what it closes then was cut off, not finished. */
   readonly isEnding: () => boolean;
 }
@@ -42,7 +44,9 @@ export async function enter(way: Way, forward: number): Promise<Socket | undefin
     socket.once('connect', () => {
       resolve(true);
     });
-    socket.on('error', () => {
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      // Something that clears temporary files has taken it for an old one.
+      if (error.code === 'ENOENT') way.lost();
       resolve(false);
     });
   });

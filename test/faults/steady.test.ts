@@ -205,8 +205,8 @@ describe.each([{standby: false}, {standby: true}])('with %j', ({standby}) => {
     const target = scene.use(await sink());
     const subject = await up({
       forwards: [`-L 0:127.0.0.1:${String(target.port)}`],
-      // What queues in front of the beat takes longer than its time-out, but not longer than all of them.
-      heartbeat: {interval: 200, timeout: 3_000, maxMisses: 10},
+      // What queues in front of the beat takes several times as long as that.
+      heartbeat: {interval: 200, timeout: 1_000, maxMisses: 1},
     });
     const {tunnel, relay, events} = subject;
     relay.rate(1_000_000);

@@ -1,8 +1,9 @@
 import {createHash} from 'node:crypto';
 import {once as nodeOnce} from 'node:events';
+import {rmSync} from 'node:fs';
 import {describe, expect, test} from 'vitest';
-import {pollUntil, serve, within} from '../support/index.js';
-import {once, placeOf, setScene, talk, type Subject} from '../faults/scene.js';
+import {pollUntil, serve, temporaryEntries, within} from '../support/index.js';
+import {once, patientHeartbeat, placeOf, setScene, starts, talk, type Subject} from '../faults/scene.js';
 import {Client, client, open, traffic, waiting} from './client.js';
 
 const scene = setScene();
@@ -243,4 +244,15 @@ test('an outage that begins while nothing is open disturbs nobody', async () => 
   await pollUntil('all ended', () => traffic(tunnel).open === 0);
   expect(traffic(tunnel)).toMatchObject({failed: 0, refused: 0});
   expect(placeOf(tunnel)).toEqual(tunnel.forward().listen);
+});
+
+test('the private sockets are removed by something that clears temporary files: ssh is replaced, nobody is lost', async () => {
+  const subject = await scene.tunnelUp({heartbeat: patientHeartbeat});
+  const {tunnel, events} = subject;
+  const [folder = ''] = temporaryEntries();
+  rmSync(folder, {recursive: true});
+  const texts = ['one', 'two', 'three'];
+  expect(await Promise.all(texts.map((text) => talk(tunnel, text)))).toEqual(texts);
+  expect(starts(subject)).toBe(2);
+  expect(events.of('disconnect')).toMatchObject([{outcome: {message: 'The private socket of ssh was removed'}}]);
 });

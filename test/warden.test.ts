@@ -192,6 +192,8 @@ describe('when the host is killed', () => {
     const murdered = Number(await host.tell('murder'));
     expect(murdered).toBeGreaterThan(0);
     await pollUntil('another shell', () => shells(host.pid).some((shell) => shell !== murdered));
+    // It is there an instant before it is told what to watch.
+    await host.tell('shell');
     await host.kill();
     await waitForExit(pid);
   });

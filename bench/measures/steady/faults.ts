@@ -32,7 +32,7 @@ const trials: readonly Trial[] = [
 /** So long clients go on after a fault: longer than any supervisor here needs. */
 const aftermath = 2_500;
 
-/** Two rounds tell of the others what there is to tell. */
+/** One round shows of the others what there is to see; the outages of the one are a chapter of their own. */
 const forOthers = 1;
 
 const handshake = 'start, until the forward accepts';

@@ -1,13 +1,13 @@
 import {setTimeout as delay} from 'node:timers/promises';
 import {ClientProcess} from '../../client-process.js';
-import {library, libraryStandby} from '../../contenders/index.js';
+import {library, libraryDirect, libraryStandby} from '../../contenders/index.js';
 import type {Contender} from '../../contenders/contender.js';
 import type {Ground} from '../../ground.js';
 import {sum, turns} from '../../statistics.js';
 import {toll, type Toll} from '../../toll.js';
 import {inWords, Samples, type Findings, type Sample} from '../measure.js';
 
-const contenders = [library, libraryStandby];
+const contenders = [libraryDirect, library, libraryStandby];
 const talking = 5;
 
 const undisturbed = 'nothing happens: longest wait';

@@ -1,17 +1,14 @@
 import {ClientProcess} from '../../client-process.js';
-import {library, libraryDirect, plainSsh, tunnelSsh} from '../../contenders/index.js';
+import {library, libraryDirect} from '../../contenders/index.js';
 import type {Ground} from '../../ground.js';
-import {median, turns} from '../../statistics.js';
+import {median} from '../../statistics.js';
 import {difference, inWords, middle, Samples, type Findings} from '../measure.js';
 import {Tunnels} from './tunnels.js';
-
-/** Those that are compared are neighbours: they are measured one right after the other. */
-const contenders = [plainSsh, libraryDirect, library, tunnelSsh];
 
 const inBlock = 100;
 const afterSilence = 10;
 const silence = 20;
-const total = 5_000;
+const inRush = 500;
 const atOnce = 8;
 
 const latency = 'connect and echo, one after the other';
@@ -24,25 +21,25 @@ export async function connections(ground: Ground): Promise<Findings> {
   const rates = new Samples('/s');
   const rounds = ground.quick ? 4 : 20;
   const rushes = ground.quick ? 2 : 10;
-  await using tunnels = await Tunnels.of(contenders, ground, ground.target);
+  await using tunnels = await Tunnels.of(ground, ground.target);
   await using client = await ClientProcess.start(ground.signal);
   for (const {contender, listen} of tunnels.open) {
     ground.say(`steady, warming up, ${contender.name}`);
-    await client.rush(listen, 500, atOnce);
+    await client.rush(listen, inRush, atOnce);
   }
   for (let round = 0; round < rounds; round++) {
     ground.say(`steady, latency, round ${round + 1} of ${rounds}`);
-    for (const {contender, listen} of turns(tunnels.open, round)) {
+    for (const {contender, listen} of tunnels.inRound(round)) {
       times.add(latency, contender, median(await client.oneByOne(listen, inBlock)));
     }
-    for (const {contender, listen} of turns(tunnels.open, round)) {
+    for (const {contender, listen} of tunnels.inRound(round)) {
       times.add(latencyAfterSilence, contender, median(await client.oneByOne(listen, afterSilence, silence)));
     }
   }
   for (let round = 0; round < rushes; round++) {
     ground.say(`steady, rate, round ${round + 1} of ${rushes}`);
-    for (const {contender, listen} of turns(tunnels.open, round)) {
-      rates.add(rate, contender, await client.rush(listen, total / 10, atOnce));
+    for (const {contender, listen} of tunnels.inRound(round)) {
+      rates.add(rate, contender, await client.rush(listen, inRush, atOnce));
     }
   }
   const direct = times.of(latency, libraryDirect);
@@ -69,7 +66,7 @@ export async function connections(ground: Ground): Promise<Findings> {
       `From the connect to the echo of one byte, one connection after the other, in blocks of ${inBlock} by turns; each number is ` +
         `the median of a block. After ${silence} ms of silence the library's own listener asks the tunnel whether it is alive ` +
         'before it leads anybody into it.',
-      `Short connections: connect, 64 bytes, their echo, close; ${total} for each contender, by turns in blocks of ${total / 10}.`,
+      `Short connections: connect, 64 bytes, their echo, close; by turns in blocks of ${inRush}, ${rushes} for the library.`,
     ],
   };
 }

@@ -1,22 +1,15 @@
 import {connect, type Socket} from 'node:net';
 import {setTimeout as delay} from 'node:timers/promises';
 import {serve} from '../../../test/support/servers.js';
-import {library, libraryDirect, plainSsh, tunnelSsh} from '../../contenders/index.js';
+import {library, libraryDirect} from '../../contenders/index.js';
 import type {Ground} from '../../ground.js';
-import {turns} from '../../statistics.js';
 import {Samples, type Findings} from '../measure.js';
 import {Tunnels} from './tunnels.js';
-
-/** Those that are compared are neighbours: they are measured one right after the other. */
-const contenders = [plainSsh, libraryDirect, library, tunnelSsh];
 
 const quantities = new Map([
   [1, 'throughput, 1 stream'],
   [8, 'throughput, 8 streams'],
 ]);
-
-/** How many rounds those take part in that no target hangs on. */
-const forOthers = 3;
 
 /** How much goes through a forward. */
 export async function throughput(ground: Ground): Promise<Findings> {
@@ -24,12 +17,11 @@ export async function throughput(ground: Ground): Promise<Findings> {
   const sink = new Sink();
   const server = await serve({}, (socket) => sink.take(socket));
   try {
-    await using tunnels = await Tunnels.of(contenders, ground, server.port);
-    const rounds = ground.quick ? 2 : 8;
+    await using tunnels = await Tunnels.of(ground, server.port);
+    const rounds = ground.quick ? 2 : 6;
     for (let round = 0; round < rounds; round++) {
       for (const [streams, quantity] of quantities) {
-        for (const {contender, listen} of turns(tunnels.open, round)) {
-          if (contender !== library && contender !== libraryDirect && round >= forOthers) continue;
+        for (const {contender, listen} of tunnels.inRound(round)) {
           ground.say(`steady, ${quantity}, ${contender.name}, round ${round + 1} of ${rounds}`);
           samples.add(quantity, contender, await pour(ground, listen, streams, sink));
         }

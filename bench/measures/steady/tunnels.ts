@@ -1,5 +1,13 @@
+import {library, libraryDirect, plainSsh, tunnelSsh} from '../../contenders/index.js';
 import type {Contender, Host} from '../../contenders/contender.js';
 import type {Ground} from '../../ground.js';
+import {turns} from '../../statistics.js';
+
+/** Those that are compared are neighbours: they are measured one right after the other. */
+const contenders = [plainSsh, libraryDirect, library, tunnelSsh];
+
+/** How many rounds those take part in that no target hangs on. */
+const forOthers = 3;
 
 interface Tunnel {
   contender: Contender;
@@ -17,7 +25,7 @@ export class Tunnels implements AsyncDisposable {
     this.#hosts = hosts;
   }
 
-  static async of(contenders: readonly Contender[], {config, ports, signal}: Ground, target: number): Promise<Tunnels> {
+  static async of({config, ports, signal}: Ground, target: number): Promise<Tunnels> {
     const hosts: Host[] = [];
     const open: Tunnel[] = [];
     const tunnels = new Tunnels(open, hosts);
@@ -34,6 +42,12 @@ export class Tunnels implements AsyncDisposable {
       throw error;
     }
     return tunnels;
+  }
+
+  /** Those that take part in a round, in its order. */
+  inRound(round: number): Tunnel[] {
+    const compared = [library, libraryDirect];
+    return turns(this.open, round).filter(({contender}) => compared.includes(contender) || round < forOthers);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,8 +1,9 @@
 import {setTimeout as delay} from 'node:timers/promises';
-import {signal as send} from '../test/support/processes.js';
+import {children, descendants, processFacts, signal as send} from '../test/support/processes.js';
 import type {Host} from './contenders/contender.js';
 import type {Ground} from './ground.js';
 
+/** Where a tunnel has a second ssh in reserve, a fault is one of the ssh in service. */
 export interface Fault {
   name: string;
   /** The tunnel has to go through the relay. */
@@ -19,12 +20,12 @@ export const sshFrozen: Fault = {name: 'ssh frozen', inject: (_, host) => signal
 
 export const sessionKilled: Fault = {
   name: 'server session killed',
-  inject: (ground) => signalSessions(ground, 'SIGKILL'),
+  inject: (ground) => signalSession(ground, 'SIGKILL'),
 };
 
 export const sessionFrozen: Fault = {
   name: 'server session frozen',
-  inject: (ground) => signalSessions(ground, 'SIGSTOP'),
+  inject: (ground) => signalSession(ground, 'SIGSTOP'),
   mend: ({sshd}) => sshd.killSessions(),
 };
 
@@ -33,7 +34,7 @@ export const flowForgotten: Fault = {
   name: 'flow forgotten',
   relayed: true,
   inject({relay}) {
-    relay.forgetOld();
+    relay.forgetOldest();
     return Promise.resolve(performance.now());
   },
   mend: ({relay}) => relay.cut(),
@@ -63,10 +64,17 @@ async function signalSsh(host: Host, name: NodeJS.Signals): Promise<number> {
   return now;
 }
 
-function signalSessions({sshd}: Ground, name: NodeJS.Signals): Promise<number> {
+/** To the server's end of the ssh in service, which is the oldest: a standby is started after it. */
+function signalSession({sshd}: Ground, name: NodeJS.Signals): Promise<number> {
   // Looked up before the clock starts: that takes some milliseconds.
-  const pids = sshd.sessions();
+  const [oldest] = children(sshd.pid ?? 0).sort((one, other) => born(one) - born(other));
+  if (oldest === undefined) throw new Error('nobody is logged in');
+  const pids = [oldest, ...descendants(oldest)];
   const now = performance.now();
   for (const pid of pids) send(pid, name);
   return Promise.resolve(now);
+}
+
+function born(pid: number): number {
+  return Number(processFacts(pid)?.startTime ?? Infinity);
 }

@@ -1,8 +1,8 @@
 /**
- * Puts this library, `autossh` and plain ssh through the same faults in one run, prints what it measured and writes it to
+ * Puts this library, `autossh`, `tunnel-ssh` and plain ssh through the same faults in one run, prints what it measured and writes it to
  * `bench/results.md`.
  *
- *     npm run bench [-- [--only ready,outage,cost,throughput,import] [--quick] [--out FILE]]
+ *     npm run bench [-- [--only ready,outage,steady,cost,import] [--quick] [--out FILE]]
  *
  * A run that leaves something out is only printed, unless it is told where to write.
  */

@@ -3,6 +3,7 @@ import {outage, type Attempt} from '../bench/outage.js';
 import type {Findings, Target} from '../bench/measures/measure.js';
 import {asMarkdown, chapterAsText} from '../bench/report.js';
 import {median, quantile, slope, turns} from '../bench/statistics.js';
+import {toll} from '../bench/toll.js';
 
 /** A connection every 5 ms; each is answered 2 ms later, unless `fate` says otherwise. */
 function attempts(count: number, fate: (begun: number) => Partial<Attempt>): Attempt[] {
@@ -49,6 +50,32 @@ describe('the outage a client sees', () => {
       100,
     );
     expect(seen?.lasted).toBe(412);
+  });
+});
+
+describe('the toll of a fault', () => {
+  it('is the connections opened since that failed, and the longest wait of the others', () => {
+    const all = attempts(100, (begun) => (begun === 105 ? {failed: 300} : {echoed: begun === 110 ? 150 : begun + 2}));
+    expect(toll(all, 100)).toEqual({failed: 1, longestWait: 40, lost: 0});
+  });
+
+  it('counts those in flight apart, and of them the ones without an answer', () => {
+    const all = attempts(100, (begun) => {
+      if (begun === 90) return {failed: 300};
+      if (begun === 50) return {failed: 60};
+      return {echoed: begun === 95 ? 200 : begun + 2};
+    });
+    expect(toll(all, 100)).toEqual({failed: 0, longestWait: 2, lost: 1});
+  });
+
+  it('leaves out what was opened after its end', () => {
+    const all = attempts(100, (begun) => (begun === 400 ? {failed: 500} : {echoed: begun + 2}));
+    expect(toll(all, 100, 400)).toEqual({failed: 0, longestWait: 2, lost: 0});
+  });
+
+  it('has no longest wait where the last connections fail', () => {
+    const all = attempts(100, (begun) => (begun >= 490 ? {failed: 500} : {echoed: begun + 2}));
+    expect(toll(all, 100)).toEqual({failed: 2, longestWait: 'never', lost: 0});
   });
 });
 

@@ -25,6 +25,8 @@ export interface Host extends AsyncDisposable {
   keepers(): Promise<readonly number[]>;
   /** The ssh in service. */
   current(): Promise<number>;
+  /** Replaces ssh because it is asked to, where there is such a thing. Resolves when the tunnel opened last has the new one. */
+  restart?(): Promise<void>;
   /** How many beats have come back so far, over all tunnels; `undefined` where nobody counts them. */
   beats(): Promise<number | undefined>;
   /** Throws away garbage and tells how many kilobytes of live objects are left, where that means anything. */

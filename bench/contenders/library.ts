@@ -13,29 +13,60 @@ const heartbeats: Record<TunnelOrder['beats'], HeartbeatOptions | false> = {
 /** What `node-autossh` resolves to in a plain Node process. */
 const built = new URL('../../dist/index.js', import.meta.url);
 
-/** This package, in one plain Node process for all its tunnels. */
-export const library: Contender = {
-  key: 'node-autossh',
-  name: 'node-autossh',
-  absent: () => (existsSync(built) ? undefined : 'the package is not built (npm run build)'),
-  host: async (signal) => new LibraryHost(await HostProcess.start('library.js', signal)),
-};
+/** What is not as it is by default. */
+interface Variant {
+  steady?: false;
+  standby?: true;
+}
+
+/** This package as it is by default, in one plain Node process for all its tunnels: the listener is the library's own. */
+export const library = contender('node-autossh', 'node-autossh', {});
+
+/** ssh itself listens, as it does with everybody else. */
+export const libraryDirect = contender('node-autossh-direct', 'node-autossh, direct', {steady: false});
+
+/** A second ssh waits for the loss of the first. */
+export const libraryStandby = contender('node-autossh-standby', 'node-autossh, standby', {standby: true});
+
+function contender(key: string, name: string, variant: Variant): Contender {
+  return {
+    key,
+    name,
+    absent: () => (existsSync(built) ? undefined : 'the package is not built (npm run build)'),
+    host: async (signal) => new LibraryHost(await HostProcess.start('library.js', signal), variant),
+  };
+}
 
 class LibraryHost implements Host {
   readonly #host: HostProcess;
+  readonly #variant: Variant;
 
-  constructor(host: HostProcess) {
+  constructor(host: HostProcess, variant: Variant) {
     this.#host = host;
+    this.#variant = variant;
   }
 
   async open({config, listen, target, beats}: TunnelOrder): Promise<number> {
+    const {steady, standby} = this.#variant;
     const options: AutoSSHOptions = {
       host: 'tunnel',
       configFile: config,
-      forwards: [{type: 'local', listen: {host: '127.0.0.1', port: listen}, target: {host: '127.0.0.1', port: target}}],
+      forwards: [
+        {
+          type: 'local',
+          listen: {host: '127.0.0.1', port: listen},
+          target: {host: '127.0.0.1', port: target},
+          ...(steady !== undefined && {steady}),
+        },
+      ],
       heartbeat: heartbeats[beats],
+      ...(standby && {standby}),
     };
     return (await this.#host.call('open', {options, listen})) as number;
+  }
+
+  async restart(): Promise<void> {
+    await this.#host.call('restart');
   }
 
   async keepers(): Promise<readonly number[]> {

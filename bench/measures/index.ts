@@ -3,7 +3,7 @@ import {importCost} from './import.js';
 import type {Measure} from './measure.js';
 import {outage} from './outage.js';
 import {ready} from './ready.js';
-import {throughput} from './throughput.js';
+import {steady} from './steady/index.js';
 
 /** In the order in which they are taken. */
-export const measures: readonly Measure[] = [ready, outage, cost, throughput, importCost];
+export const measures: readonly Measure[] = [ready, outage, steady, cost, importCost];

@@ -50,7 +50,8 @@ export const ready: Measure = {
       ],
       notes: [
         'ssh and autossh are ready when a connection to the forward is accepted, tried anew a millisecond after each refusal; ' +
-          'with a loop, when a byte sent into the `-L` has come out of the `-R`. The library is ready when `start()` resolves.',
+          'with a loop, when a byte sent into the `-L` has come out of the `-R`. The library is ready when `start()` resolves; it ' +
+          'is as it is by default, with a listener of its own.',
       ],
     };
   },

@@ -89,6 +89,12 @@ export class Relay extends EventEmitter<RelayEvents> {
     for (const connection of this.#connections) connection.forget();
   }
 
+  /** The same for the one that was opened first. */
+  forgetOldest(): void {
+    const [oldest] = this.#connections;
+    oldest?.forget();
+  }
+
   /** New connections hang when the server has sent so many bytes, in the middle of a login, say; until `resume()`. */
   holdNewAfter(bytesFromServer: number): void {
     this.#holdNewAfter = bytesFromServer;

@@ -109,7 +109,7 @@ async function act(stage: Stage, title: string, table: string, standby: boolean)
     await step(
       'queries',
       workload.start(queriesPerSecond),
-      () => `${queriesPerSecond} a second, a third of them on connections of their own`,
+      () => `${queriesPerSecond} a second, a third on new connections`,
     );
     screen.show(() => {
       const next = faults.slice(story.reports.length).map(({title: name}) => name);

@@ -340,12 +340,14 @@ function longest(values: readonly number[]): number {
 }
 
 /** One cell for each slice of time since the break, in the tone of what was known then. */
-function lane({noticed, backAfter, servedAfter}: FaultReport, age: number, width: number): readonly Span[] {
+function lane({isGentle, noticed, backAfter, servedAfter}: FaultReport, age: number, width: number): readonly Span[] {
   const slice = laneSpan / Math.max(10, width - laneStart);
   const end = Math.min(age, servedAfter ?? Infinity, laneSpan);
   const cells = (until: number): number => Math.ceil(Math.min(until, end) / slice);
-  const broken = cells(Math.min(noticed?.after ?? Infinity, backAfter ?? Infinity));
-  const down = cells(backAfter ?? Infinity) - broken;
+  // Where nothing had to break the old ssh serves on.
+  const back = isGentle ? 0 : (backAfter ?? Infinity);
+  const broken = cells(Math.min(noticed?.after ?? Infinity, back));
+  const down = cells(back) - broken;
   const late = cells(Infinity) - broken - Math.max(0, down);
   return [
     ['█'.repeat(broken), 'bad'],

@@ -57,6 +57,10 @@ function programs(flags: readonly string[]): Program[] {
     list.push({name: 'ip', from: 'iproute2', without}, {name: 'nft', from: 'nftables', without});
     list.push({name: 'prlimit', from: 'util-linux', without: 'the tests that use up a limit are skipped'});
   }
+  // Debian's package redis-server would start one. This program, in a package without any service, is the same file and is
+  // the server when it is called redis-server.
+  if (flags.includes('--test'))
+    list.push({name: 'redis-check-rdb', from: 'redis-tools', without: 'the test with a Redis server is skipped'});
   if (bench) list.push({name: 'autossh', from: 'autossh', without: 'the bench compares with plain ssh only'});
   return list;
 }

@@ -1,12 +1,15 @@
 import {describe, expect, test} from 'vitest';
 import {Screen, type Output} from '../examples/demo/screen.js';
 import {
+  backLine,
   brokenLine,
   finishedLines,
   isGood,
+  legendLines,
   liveLines,
   milliseconds,
   noticedLine,
+  queriesLine,
   servedLine,
   summaryLines,
   upLine,
@@ -21,11 +24,13 @@ const report: FaultReport = {
   of: 5,
   title: 'server session frozen',
   how: 'SIGSTOP to the sshd that serves us, pid 4712',
+  isGentle: false,
   brokenAt: 12_340,
   noticed: {after: 604, event: 'heartbeat-miss', why: 'no answer for 501 ms'},
-  up: {after: 1200, how: 'ssh 4713, same local port'},
+  up: {after: 1150, how: 'ssh 4713'},
+  backAfter: 1200,
   servedAfter: 1400,
-  queries: {waited: 240, retried: 18, longest: 1301},
+  queries: {brokenAt: 12_340, inFlight: 3, lost: 2, stale: 8, failed: 0, waits: [1301, 150, 700]},
 };
 
 const verdict: Verdict = {
@@ -56,11 +61,14 @@ const plain = (line: Line): string => line.map(([text]) => text).join('');
 const tones = (line: Line): string[] => line.filter(([text]) => text !== '').map(([, tone = 'plain']) => tone);
 
 test('a fault is told with its time on the clock and its distance from the break', () => {
-  expect([brokenLine(report), noticedLine(report), upLine(report), servedLine(report)].map(plain)).toEqual([
+  const lines = [brokenLine, noticedLine, upLine, backLine, servedLine, queriesLine];
+  expect(lines.map((line) => plain(line(report)))).toEqual([
     ' 12.3 s  2/5 server session frozen: SIGSTOP to the sshd that serves us, pid 4712',
     ' 12.9 s      noticed   after  604 ms  heartbeat-miss: no answer for 501 ms',
-    ' 13.5 s      up again  after  1.20 s  connect: ssh 4713, same local port',
-    ' 13.7 s      served    after  1.40 s  240 queries waited, 18 failed and were retried, longest wait 1.30 s',
+    ' 13.5 s      new ssh   after  1.15 s  connect: ssh 4713',
+    ' 13.5 s      serves    after  1.20 s  the first answer on a new connection',
+    ' 13.7 s      caught up after  1.40 s  3 queries waited, median 700 ms, longest 1.30 s',
+    '             queries   3 in flight, 2 of them lost; 8 sent on old connections and lost; 0 others failed',
   ]);
 });
 
@@ -83,7 +91,7 @@ describe('a lane', () => {
   });
 
   test('ends where it began while nothing is known but the break', () => {
-    const {noticed, up, servedAfter, ...broken} = report;
+    const {noticed, backAfter, servedAfter, ...broken} = report;
     const lane = liveLines({...scene, fault: broken, now: report.brokenAt + 200}, 128).find((line) =>
       plain(line).includes('2/5'),
     );
@@ -91,20 +99,25 @@ describe('a lane', () => {
   });
 
   test('of an outage that is longer than the lane does not leave it', () => {
-    const {up, servedAfter, ...down} = report;
+    const {backAfter, servedAfter, ...down} = report;
     const lines = liveLines({...scene, fault: down, now: report.brokenAt + 60_000}, 80).map(plain);
     expect(lines.find((line) => line.includes('2/5'))).toHaveLength(80);
   });
 });
 
 test.each([80, 120])('in %d columns nothing that is redrawn, no finished fault and no table is wider', (width) => {
-  const lines = [...liveLines(scene, width), ...finishedLines(report, width), ...summaryLines([report], verdict)];
+  const lines = [
+    ...liveLines(scene, width),
+    ...finishedLines(report, width),
+    ...summaryLines('with one ssh', [report], verdict),
+    ...legendLines(),
+  ];
   for (const line of lines) expect(plain(line).trimEnd().length, plain(line)).toBeLessThanOrEqual(width);
 });
 
 describe('the verdict', () => {
   const text = (changes: Partial<Verdict>): string =>
-    summaryLines([report], {...verdict, ...changes})
+    summaryLines('with one ssh', [report], {...verdict, ...changes})
       .map(plain)
       .join('\n');
 
@@ -121,11 +134,41 @@ describe('the verdict', () => {
   });
 
   test('is bad with a row that nobody acknowledged, with a wrong read, with no row at all, and without a recovery', () => {
-    const {up, ...down} = report;
+    const {backAfter, ...down} = report;
     expect(isGood([report], {...verdict, unexpected: [9]})).toBe(false);
     expect(isGood([report], {...verdict, misread: 1})).toBe(false);
     expect(isGood([report], {...verdict, acknowledged: 0})).toBe(false);
     expect(isGood([down], verdict)).toBe(false);
+  });
+});
+
+describe('a query that failed', () => {
+  const withTally = (changes: Partial<FaultReport['queries']>, isGentle = false): FaultReport => ({
+    ...report,
+    isGentle,
+    queries: {...report.queries, ...changes},
+  });
+  const summary = (one: FaultReport): string => summaryLines('with one ssh', [one], verdict).map(plain).join('\n');
+
+  test('is excused while it was in flight or sent on an old connection', () => {
+    expect(isGood([withTally({lost: 3, stale: 8})], verdict)).toBe(true);
+    expect(summary(report)).toContain('✔ No query failed that was not in flight or sent on an old connection.');
+    expect(summary(report)).toMatch(/^ {2}server session frozen .* 2 of 3 +8 +0$/m);
+  });
+
+  test('is never excused otherwise, and is said in every place', () => {
+    const bad = withTally({failed: 1});
+    expect(isGood([bad], verdict)).toBe(false);
+    expect(summary(bad)).toContain('✘ 1 query failed that was not in flight');
+    expect(summary(bad)).toMatch(/^! server session frozen .* 1$/m);
+    expect(finishedLines(bad, 80).map(plain)).toContain('     1 failed and was not in flight');
+    expect(tones(queriesLine(bad))).toContain('bad');
+  });
+
+  test('is not excused at all where nothing had to break', () => {
+    expect(isGood([withTally({lost: 0, stale: 0}, true)], verdict)).toBe(true);
+    expect(isGood([withTally({lost: 1, stale: 0}, true)], verdict)).toBe(false);
+    expect(isGood([withTally({lost: 0, stale: 1}, true)], verdict)).toBe(false);
   });
 });
 

@@ -1,6 +1,7 @@
 /**
- * A PostgreSQL server, an ssh server and a tunnel between them, a service that writes and reads through the tunnel, and five
- * faults, one after the other. At the end the table is compared with what was acknowledged.
+ * A PostgreSQL server, an ssh server and a tunnel between them, a service that writes and reads through the tunnel, and seven
+ * faults, one after the other; then all of it again with a standby. No query may fail that was not in flight, and at the end
+ * the table is compared with what was acknowledged.
  *
  *     npm run demo [-- --pace fast]
  */
@@ -9,19 +10,19 @@ import {setTimeout as sleep} from 'node:timers/promises';
 import {parseArgs} from 'node:util';
 import {AutoSSH, AutoSSHError} from 'node-autossh';
 import {findProgram} from '../../test/support/processes.js';
+import {Relay} from '../../test/support/relay.js';
 import {PrivateSshd, type SshdOptions} from '../../test/support/sshd.js';
 import {faults} from './faults.js';
-import {poolThrough} from './pool.js';
-import {startPostgres} from './postgres.js';
+import {poolsThrough} from './pool.js';
+import {startPostgres, type PostgresAddress} from './postgres.js';
 import {Screen} from './screen.js';
 import {Story} from './story.js';
-import {isGood, liveLines, milliseconds, stepLine, summaryLines} from './timeline.js';
+import {isGood, legendLines, liveLines, milliseconds, stepLine, summaryLines} from './timeline.js';
 import {Workload} from './workload.js';
 
 /** Milliseconds of peace before each fault and after the last. */
-const paces: Readonly<Record<string, number>> = {slow: 3000, fast: 600};
-const queriesPerSecond = 200;
-const connections = 8;
+const paces: Readonly<Record<string, number>> = {slow: 1500, fast: 400};
+const queriesPerSecond = 150;
 
 const interruption = new AbortController();
 const {signal} = interruption;
@@ -60,34 +61,63 @@ async function play(peace: number): Promise<boolean> {
     PrivateSshd.start(outOfReach()),
     ({host, port}) => `listens on ${host}:${port}`,
   );
+  // A network that can forget: all that the tunnel sends goes through it.
+  await using relay = await Relay.start({port: sshd.port});
+  const stage: Stage = {postgres: postgres.address, sshd, relay, configFile: sshd.config({port: relay.port}), peace};
+
+  screen.print([], [['With one ssh', 'bold']]);
+  const alone = await act(stage, 'with one ssh', 'entry', false);
+  screen.print([], [['With a standby: a second ssh waits for the loss of the first', 'bold']]);
+  const doubled = await act(stage, 'with a standby', 'entry_standby', true);
+  screen.print([], ...alone.summary, [], ...doubled.summary, [], ...legendLines());
+  return alone.isGood && doubled.isGood;
+}
+
+/** What both acts have in common. */
+interface Stage {
+  readonly postgres: PostgresAddress;
+  readonly sshd: PrivateSshd;
+  readonly relay: Relay;
+  readonly configFile: string;
+  readonly peace: number;
+}
+
+/** All faults, with a tunnel and a table of its own. */
+async function act(stage: Stage, title: string, table: string, standby: boolean) {
+  const {postgres, sshd, relay, configFile, peace} = stage;
   await using tunnel = new AutoSSH({
     host: 'tunnel',
-    configFile: sshd.configFile,
-    forwards: [{type: 'local', target: {host: postgres.address.host, port: postgres.address.port}}],
+    configFile,
+    forwards: [{type: 'local', target: {host: postgres.host, port: postgres.port}}],
     // A beat every quarter of a second, and an ssh that leaves one unanswered for half a second is replaced.
     heartbeat: {interval: 250, timeout: 500, maxMisses: 1},
     restart: {minTimeout: 200, stableAfter: 500},
+    standby,
     signal,
   });
+  const story = new Story({tunnel, sshd, relay, signal}, screen, standby ? 2 : 1);
   const route = (): string => `${address(tunnel.forward().listen)} -> ${address(tunnel.forward().target)}`;
-  await step('tunnel', tunnel.start(), () => `ssh ${tunnel.pid ?? 0} is up, ${route()}`);
+  const upAndWhole = async (): Promise<void> => {
+    await tunnel.start();
+    await story.whole();
+  };
+  await step('tunnel', upAndWhole(), () => `ssh ${tunnel.pid ?? 0} is up, ${route()}`);
 
-  const pool = poolThrough(tunnel, postgres.address, connections);
-  const workload = new Workload(pool, signal);
-  const story = new Story(tunnel, sshd, workload, screen, signal);
+  const pools = poolsThrough(tunnel, postgres);
+  const workload = new Workload(pools, signal, table);
   try {
     await step(
       'queries',
       workload.start(queriesPerSecond),
-      () => `${queriesPerSecond} a second over ${connections} connections`,
+      () => `${queriesPerSecond} a second, a third on new connections`,
     );
     screen.show(() => {
-      const next = faults.slice(story.reports.length).map(({title}) => title);
-      return liveLines(story.scene(route(), next), screen.width);
+      const next = faults.slice(story.reports.length).map(({title: name}) => name);
+      return liveLines(story.scene(workload, route(), next), screen.width);
     });
     for (const [index, fault] of faults.entries()) {
       await sleep(peace, undefined, {signal});
-      await story.play(fault, index + 1, faults.length);
+      await story.play(fault, workload, index + 1, faults.length);
     }
     await sleep(peace, undefined, {signal});
     workload.end();
@@ -97,12 +127,11 @@ async function play(peace: number): Promise<boolean> {
     screen.clear();
     // In this order: a query that still waits is let go by the tunnel's end.
     await tunnel.stop();
-    await pool.end();
+    await Promise.all([pools.kept.end(), pools.fresh.end()]);
   }
 
-  const verdict = {...(await workload.verify(postgres.address)), starts: tunnel.stats().starts};
-  screen.print([], ...summaryLines(story.reports, verdict));
-  return isGood(story.reports, verdict);
+  const verdict = {...(await workload.verify(postgres)), starts: tunnel.stats().starts};
+  return {summary: summaryLines(title, story.reports, verdict), isGood: isGood(story.reports, verdict)};
 }
 
 function peaceFrom(args: string[]): number {

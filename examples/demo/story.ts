@@ -1,13 +1,14 @@
 /** Breaks things, listens to what the tunnel says of it, and writes it down. */
 import type {AutoSSH} from 'node-autossh';
-import type {PrivateSshd} from '../../test/support/sshd.js';
 import type {Fault, Scenery} from './faults.js';
 import type {Screen} from './screen.js';
 import {
+  backLine,
   brokenLine,
   finishedLines,
   noticedLine,
   returnedLine,
+  queriesLine,
   servedLine,
   stepLine,
   upLine,
@@ -23,23 +24,39 @@ const patience = 30_000;
 export class Story {
   readonly reports: FaultReport[] = [];
   readonly #tunnel: AutoSSH;
-  readonly #sshd: PrivateSshd;
-  readonly #workload: Workload;
+  readonly #scenery: Omit<Scenery, 'onReturn'>;
   readonly #screen: Screen;
   readonly #signal: AbortSignal;
+  /** So many ssh are ready when all is well. */
+  readonly #wanted: number;
   readonly #beats: (number | undefined)[] = [];
   #upSince = performance.now();
   #fault: FaultReport | undefined;
   #starts = 0;
+  #ready = 0;
+  /** So many have to end yet before the fault has shown all that it does. */
+  #doomed = 0;
   #onUp: () => void = () => undefined;
+  #onWhole: () => void = () => undefined;
 
-  constructor(tunnel: AutoSSH, sshd: PrivateSshd, workload: Workload, screen: Screen, signal: AbortSignal) {
-    this.#tunnel = tunnel;
-    this.#sshd = sshd;
-    this.#workload = workload;
+  /** Listens from now on, so make it before the tunnel is started. */
+  constructor(scenery: Omit<Scenery, 'onReturn'>, screen: Screen, wanted: number) {
+    this.#tunnel = scenery.tunnel;
+    this.#scenery = scenery;
     this.#screen = screen;
-    this.#signal = signal;
+    this.#signal = scenery.signal;
+    this.#wanted = wanted;
     this.#listen();
+  }
+
+  /** Resolves when as many ssh are ready as there shall be. */
+  async whole(): Promise<void> {
+    await this.#patiently(
+      new Promise<void>((resolve) => {
+        this.#onWhole = resolve;
+        this.#look();
+      }),
+    );
   }
 
   /** All that a program has to do to know how its tunnel is. */
@@ -55,46 +72,60 @@ export class Story {
       })
       .on('disconnect', ({outcome}) => {
         if (outcome.reason !== 'requested') this.#notice('disconnect', outcome.message);
+        this.#ready--;
+        this.#doomed--;
+        this.#look();
       })
       .on('start', () => {
         this.#starts++;
       })
       .on('connect', ({pid}) => {
         this.#upSince = performance.now();
+        this.#ready++;
         this.#rise(pid);
+        this.#look();
       })
       .on('warning', ({code, message}) => {
         this.#screen.print(stepLine(performance.now(), 'warning', `${code}: ${message}`));
       });
   }
 
-  /** One fault, from the break to the moment when no query waits for it any more. */
-  async play(fault: Fault, number: number, of: number): Promise<void> {
-    const queries = this.#workload.beginTally();
-    const up = new Promise<void>((resolve) => (this.#onUp = resolve));
+  /** One fault, from the break to the moment when no query waits for it any more and the tunnel is as it was before. */
+  async play(fault: Fault, workload: Workload, number: number, of: number): Promise<void> {
     const scenery: Scenery = {
-      tunnel: this.#tunnel,
-      sshd: this.#sshd,
-      signal: this.#signal,
+      ...this.#scenery,
       onReturn: () => {
         this.#return();
       },
     };
+    await fault.prepare?.(scenery);
+    const {title, isGentle = false} = fault;
     const how = fault.how(scenery);
-    const report: FaultReport = {number, of, title: fault.title, how, brokenAt: performance.now(), queries};
+    const up = new Promise<void>((resolve) => (this.#onUp = resolve));
     this.#starts = 0;
+    this.#doomed = fault.hits === 'every one' ? this.#wanted : 1;
+    // In this order, and nothing between: to find out what to break takes time, and no query begins in it.
+    const inflicted = fault.inflict(scenery);
+    const queries = workload.beginTally(() => {
+      this.#answer();
+    });
+    const report: FaultReport = {number, of, title, how, isGentle, brokenAt: queries.brokenAt, queries};
     this.#fault = report;
     this.reports.push(report);
     this.#tell(brokenLine(report));
 
     try {
-      await this.#patiently(Promise.all([fault.inflict(scenery), up]));
-      await this.#patiently(this.#workload.settled(performance.now()));
+      await this.#patiently(Promise.all([inflicted, up]));
+      await this.#patiently(workload.settled(performance.now()));
       report.servedAfter = performance.now() - report.brokenAt;
-      this.#tell(servedLine(report));
+      await this.whole();
+      // What was lost in the meantime is part of this account.
+      await this.#patiently(workload.settled(performance.now()));
     } finally {
-      report.queries = {...queries};
       this.#fault = undefined;
+      report.queries = {...queries, waits: [...queries.waits]};
+      if (report.servedAfter !== undefined) this.#tell(servedLine(report));
+      this.#tell(queriesLine(report));
       if (this.#screen.isLive && !this.#signal.aborted)
         this.#screen.print(...finishedLines(report, this.#screen.width));
     }
@@ -102,7 +133,7 @@ export class Story {
   }
 
   /** The present. */
-  scene(route: string, next: readonly string[]): Scene {
+  scene(workload: Workload, route: string, next: readonly string[]): Scene {
     const now = performance.now();
     return {
       now,
@@ -111,9 +142,9 @@ export class Story {
       uptime: now - this.#upSince,
       route,
       beats: this.#beats,
-      answered: this.#workload.pulse,
-      usual: this.#workload.usual,
-      waiting: this.#workload.waiting,
+      answered: workload.pulse,
+      usual: workload.usual,
+      waiting: workload.waiting,
       fault: this.#fault,
       next,
     };
@@ -134,10 +165,20 @@ export class Story {
     this.#tell(returnedLine(this.#fault));
   }
 
-  #rise(pid: number): void {
+  #answer(): void {
     if (!this.#fault) return;
+    this.#fault.backAfter = performance.now() - this.#fault.brokenAt;
+    this.#tell(backLine(this.#fault));
+  }
+
+  #look(): void {
+    if (this.#doomed <= 0 && this.#ready >= this.#wanted) this.#onWhole();
+  }
+
+  #rise(pid: number): void {
+    if (!this.#fault || this.#fault.up) return;
     const attempts = this.#starts > 1 ? `, after ${this.#starts} attempts` : '';
-    this.#fault.up = {after: performance.now() - this.#fault.brokenAt, how: `ssh ${pid}, same local port${attempts}`};
+    this.#fault.up = {after: performance.now() - this.#fault.brokenAt, how: `ssh ${pid}${attempts}`};
     this.#tell(upLine(this.#fault));
     this.#onUp();
   }

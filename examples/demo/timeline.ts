@@ -16,27 +16,43 @@ export interface FaultReport {
   readonly title: string;
   /** How it is done: `SIGSTOP to ssh, pid 4711`. */
   how: string;
+  /** Whether nothing at all may be lost by it. */
+  readonly isGentle: boolean;
   /** Since the demo began. */
   readonly brokenAt: number;
   /** When the server is there again, for a fault that has to be over before anything can be mended. */
   returnedAfter?: number;
   /** The first event of the tunnel that told of it. */
   noticed?: {readonly after: number; readonly event: string; readonly why: string};
-  /** The `connect` event. */
+  /** When the first query that began after the break, on a connection of its own, was answered. */
+  backAfter?: number;
+  /** The first `connect` event: of the new ssh, or with a standby of the one that takes its place. */
   up?: {readonly after: number; readonly how: string};
   /** When every query that had to wait was answered. */
   servedAfter?: number;
   queries: QueryTally;
 }
 
-/** What a fault meant for the queries of that time. */
+/**
+ * What a fault meant for the queries of that time. Those that failed were repeated until they were answered; what counts
+ * here is with which right they failed.
+ */
 export interface QueryTally {
-  /** Answered, but later than usual. */
-  waited: number;
-  /** Attempts that ended with an error and were repeated. */
-  retried: number;
-  /** Of one query, all its attempts included. */
-  longest: number;
+  /** The break. */
+  readonly brokenAt: number;
+  /** Sent before the break and unanswered at it. */
+  readonly inFlight: number;
+  /** Those of them that failed. */
+  lost: number;
+  /**
+   * Failed, and began after the break, on a connection that was there before it: nobody can know that such a connection is
+   * dead before something is sent on it. Or on a new one in the first 5 ms, when the tunnel has just been heard from.
+   */
+  stale: number;
+  /** Failed, and was neither: none may. */
+  failed: number;
+  /** How long each took that was answered later than usual, all its attempts included. */
+  readonly waits: number[];
 }
 
 /** The present, for the region that is redrawn. */
@@ -92,35 +108,57 @@ export function noticedLine(report: FaultReport): Line {
   return factLine(report, 'noticed', 'warn', after, `${event}: ${why}`);
 }
 
+export function backLine(report: FaultReport): Line {
+  return factLine(report, 'serves', 'good', report.backAfter ?? 0, 'the first answer on a new connection');
+}
+
 export function upLine(report: FaultReport): Line {
-  return factLine(report, 'up again', 'good', report.up?.after ?? 0, `connect: ${report.up?.how ?? ''}`);
+  return factLine(report, 'new ssh', 'good', report.up?.after ?? 0, `connect: ${report.up?.how ?? ''}`);
 }
 
 export function servedLine(report: FaultReport): Line {
-  return factLine(report, 'served', 'good', report.servedAfter ?? 0, tally(report.queries));
+  return factLine(report, 'caught up', 'good', report.servedAfter ?? 0, waited(report.queries));
+}
+
+/** With which right queries failed. */
+export function queriesLine({isGentle, queries}: FaultReport): Line {
+  const {inFlight, lost, stale, failed} = queries;
+  return [
+    [' '.repeat(clock(0).length + 5)],
+    ['queries   ', isBad(isGentle, queries) ? 'bad' : 'good'],
+    [`${inFlight} in flight, ${lost} of them lost; ${stale} sent on old connections and lost; ${failed} others failed`],
+  ];
 }
 
 /** A finished fault on a terminal: its lane and its figures. */
 export function finishedLines(report: FaultReport, width: number): readonly Line[] {
-  const {noticed, up, queries, returnedAfter} = report;
+  const {noticed, up, queries, backAfter, servedAfter, returnedAfter, isGentle} = report;
+  const {inFlight, lost, stale, failed, waits} = queries;
   const figures = [
     noticed && `noticed ${milliseconds(noticed.after)} (${noticed.event})`,
-    up &&
-      `up ${milliseconds(up.after - (returnedAfter ?? 0))}${returnedAfter === undefined ? '' : ' after its return'}`,
-    `${queries.waited} waited`,
-    `${queries.retried} retried`,
-    `longest ${milliseconds(queries.longest)}`,
+    backAfter !== undefined &&
+      `serves ${milliseconds(backAfter - (returnedAfter ?? 0))}${returnedAfter === undefined ? '' : ' after its return'}`,
+    up && `new ssh ${milliseconds(up.after)}`,
+    waits.length > 0
+      ? `${waits.length} waited, median ${milliseconds(median(waits))}, longest ${milliseconds(longest(waits))}`
+      : 'none waited',
+    `${lost} of ${inFlight} in flight lost`,
+    ...(stale > 0 ? [`${stale} on old connections`] : []),
   ];
+  const isGood = servedAfter !== undefined && !isBad(isGentle, queries);
   return [
     [
-      up ? ['  ✔  ', 'good'] : ['  ✘  ', 'bad'],
+      isGood ? ['  ✔  ', 'good'] : ['  ✘  ', 'bad'],
       [`${report.title.padEnd(titleWidth)} `, 'bold'],
       ...lane(report, Infinity, width),
     ],
     ...wrap(
-      figures.filter((figure) => figure !== undefined),
+      figures.filter((figure) => typeof figure === 'string'),
       width - 5,
     ).map((text): Line => [[`     ${text}`, 'dim']]),
+    ...(failed > 0
+      ? [[[`     ${failed} failed and ${failed === 1 ? 'was' : 'were'} not in flight`, 'bad'] as const]]
+      : []),
   ];
 }
 
@@ -152,7 +190,10 @@ export function liveLines(scene: Scene, width: number): readonly Line[] {
   ];
   if (fault) {
     const name = ` ${fault.number}/${fault.of} ${fault.title}`.padEnd(laneStart);
-    lines.push([[name, fault.up ? 'bold' : 'bad'], ...lane(fault, scene.now - fault.brokenAt, width)]);
+    lines.push([
+      [name, fault.backAfter === undefined ? 'bad' : 'bold'],
+      ...lane(fault, scene.now - fault.brokenAt, width),
+    ]);
     lines.push([[`     ${fault.how}`, 'dim']]);
   } else {
     lines.push(
@@ -166,41 +207,64 @@ export function liveLines(scene: Scene, width: number): readonly Line[] {
     ['▓', 'warn'],
     [' noticed  ', 'dim'],
     ['░', 'good'],
-    [' up, catching up', 'dim'],
+    [' serves, catching up', 'dim'],
   ]);
   return lines;
 }
 
-export function summaryLines(reports: readonly FaultReport[], verdict: Verdict): readonly Line[] {
+/** One act. */
+export function summaryLines(title: string, reports: readonly FaultReport[], verdict: Verdict): readonly Line[] {
   const row = (...cells: readonly string[]): string =>
     cells
       .map((cell, column) => (column === 0 ? cell.padEnd(titleWidth) : cell.padStart(columnWidths[column] ?? 0)))
       .join('');
   const rows = reports.map((report): Line => {
-    const {noticed, up, queries} = report;
-    const {waited, retried, longest} = queries;
+    const {noticed, backAfter, queries, isGentle} = report;
+    const {inFlight, lost, stale, failed, waits} = queries;
     return [
-      up ? ['  '] : ['! ', 'bad'],
+      isBad(isGentle, queries) || backAfter === undefined ? ['! ', 'bad'] : ['  '],
       [
         row(
           report.title,
-          noticed ? milliseconds(noticed.after) : 'never',
-          noticed?.event ?? '',
-          up ? milliseconds(up.after) : 'never',
-          String(waited),
-          String(retried),
-          milliseconds(longest),
+          noticed ? milliseconds(noticed.after) : isGentle ? '-' : 'never',
+          backAfter === undefined ? 'never' : milliseconds(backAfter),
+          waits.length > 0 ? milliseconds(median(waits)) : '-',
+          waits.length > 0 ? milliseconds(longest(waits)) : '-',
+          `${lost} of ${inFlight}`,
+          String(stale),
         ),
       ],
+      [String(failed).padStart(7), failed > 0 ? 'bad' : 'good'],
     ];
   });
+  const failed = reports.reduce((sum, {queries}) => sum + queries.failed, 0);
   return [
-    [['  '], [row('fault', 'noticed', 'by', 'up again', 'waited', 'retried', 'longest'), 'bold']],
+    [[`  ${title}`, 'bold']],
+    [['  '], [row('fault', 'noticed', 'serves', 'median', 'longest', 'in flight', 'stale') + ' failed', 'bold']],
     ...rows,
     [],
     [[`  ${verdict.starts} starts of ssh, ${verdict.queries} queries answered.`]],
+    failed === 0
+      ? [['  ✔ ', 'good'], ['No query failed that was not in flight or sent on an old connection.']]
+      : [
+          ['  ✘ ', 'bad'],
+          [`${failed === 1 ? '1 query failed that was' : `${failed} queries failed that were`} not in flight`],
+        ],
     ...verdictLines(verdict),
   ];
+}
+
+/** What the columns of the tables mean. */
+export function legendLines(): readonly Line[] {
+  return [
+    'noticed    the first event that told of the fault',
+    'serves     the first answer on a new connection, to a query that began later',
+    'median, longest   of the queries that waited, each until it was answered',
+    'in flight  lost, of those sent before the break and unanswered at it',
+    'stale      lost, of those sent later on a connection that was broken already',
+    'failed     every other: a query that found no ssh waits, and is answered',
+    'What was lost was repeated by the service: its rows have keys, so it may.',
+  ].map((text) => [[`  ${text}`, 'dim']]);
 }
 
 export function isGood(
@@ -211,7 +275,10 @@ export function isGood(
   return (
     acknowledged > 0 &&
     broken === 0 &&
-    reports.every(({up, servedAfter}) => up !== undefined && servedAfter !== undefined)
+    reports.every(
+      ({up, backAfter, servedAfter, isGentle, queries}) =>
+        up !== undefined && backAfter !== undefined && servedAfter !== undefined && !isBad(isGentle, queries),
+    )
   );
 }
 
@@ -220,8 +287,8 @@ export function milliseconds(value: number): string {
 }
 
 const titleWidth = 22;
-/** With the two columns before them 79 in all. */
-const columnWidths = [titleWidth, 8, 15, 9, 7, 8, 8] as const;
+/** With the two columns before them and the last one 79 in all. */
+const columnWidths = [titleWidth, 8, 8, 8, 8, 10, 6] as const;
 /** Where the lanes begin. */
 const laneStart = titleWidth + 6;
 /** The longest outage that a lane has room for. */
@@ -255,17 +322,32 @@ function factLine({brokenAt}: FaultReport, subject: string, tone: Tone | 'back',
   ];
 }
 
-function tally({waited, retried, longest}: QueryTally): string {
-  return `${waited} queries waited, ${retried} failed and were retried, longest wait ${milliseconds(longest)}`;
+function waited({waits}: QueryTally): string {
+  if (waits.length === 0) return 'no query waited';
+  return `${waits.length} queries waited, median ${milliseconds(median(waits))}, longest ${milliseconds(longest(waits))}`;
+}
+
+function isBad(isGentle: boolean, {lost, stale, failed}: QueryTally): boolean {
+  return failed > 0 || (isGentle && lost + stale > 0);
+}
+
+function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+}
+
+function longest(values: readonly number[]): number {
+  return Math.max(0, ...values);
 }
 
 /** One cell for each slice of time since the break, in the tone of what was known then. */
-function lane({noticed, up, servedAfter}: FaultReport, age: number, width: number): readonly Span[] {
+function lane({isGentle, noticed, backAfter, servedAfter}: FaultReport, age: number, width: number): readonly Span[] {
   const slice = laneSpan / Math.max(10, width - laneStart);
   const end = Math.min(age, servedAfter ?? Infinity, laneSpan);
   const cells = (until: number): number => Math.ceil(Math.min(until, end) / slice);
-  const broken = cells(noticed?.after ?? Infinity);
-  const down = cells(up?.after ?? Infinity) - broken;
+  // Where nothing had to break the old ssh serves on.
+  const back = isGentle ? 0 : (backAfter ?? Infinity);
+  const broken = cells(Math.min(noticed?.after ?? Infinity, back));
+  const down = cells(back) - broken;
   const late = cells(Infinity) - broken - Math.max(0, down);
   return [
     ['█'.repeat(broken), 'bad'],

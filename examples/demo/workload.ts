@@ -1,22 +1,39 @@
-/** What a service does all day: numbered rows are written and read back through the pool, whatever happens to the tunnel. */
+/** What a service does all day: numbered rows are written and read back through its pools, whatever happens to the tunnel. */
 import {randomUUID} from 'node:crypto';
 import {setTimeout as sleep} from 'node:timers/promises';
 import pg from 'pg';
-import {isConnectionError} from './pool.js';
+import {isConnectionError, type Pools} from './pool.js';
 import type {PostgresAddress} from './postgres.js';
 import type {QueryTally, Verdict} from './timeline.js';
 
 /** So long a query may take without having waited for anything. */
 const promptly = 100;
-const newTally = (): QueryTally => ({waited: 0, retried: 0, longest: 0});
+/** A tunnel that has just been heard from is not asked whether it lives before a new connection enters it. */
+const unasked = 5;
+/** A query that fails so often is not answered any more. */
+const maxAttempts = 50;
+
+const newTally = (brokenAt: number, inFlight: number): QueryTally => ({
+  brokenAt,
+  inFlight,
+  lost: 0,
+  stale: 0,
+  failed: 0,
+  waits: [],
+});
 
 export class Workload {
-  readonly #pool: pg.Pool;
+  readonly #pools: Pools;
   readonly #signal: AbortSignal;
+  readonly #table: string;
+  /** When each connection was there. */
+  readonly #births = new WeakMap<object, number>();
   /** What the server has acknowledged: each of these rows has to be there in the end. */
   readonly #acknowledged = new Map<number, string>();
   /** When each query in progress began; the oldest comes first. */
   readonly #inProgress = new Map<symbol, number>();
+  /** When all was read that had come before the break. */
+  #readAt = Infinity;
   readonly #watchers = new Set<() => void>();
   #timer: NodeJS.Timeout | undefined;
   #lastId = 0;
@@ -27,12 +44,16 @@ export class Workload {
   #perSecond = 0;
   #unseen = 0;
   #misread = 0;
-  #tally = newTally();
+  #tally = newTally(Infinity, 0);
+  #onAnswer: (() => void) | undefined;
   #failure: Error | undefined;
 
-  constructor(pool: pg.Pool, signal: AbortSignal) {
-    this.#pool = pool;
+  constructor(pools: Pools, signal: AbortSignal, table: string) {
+    this.#pools = pools;
     this.#signal = signal;
+    this.#table = table;
+    for (const pool of [pools.kept, pools.fresh])
+      pool.on('connect', (client) => this.#births.set(client, performance.now()));
   }
 
   /** How many queries were answered in each tenth of a second that is over. */
@@ -50,20 +71,36 @@ export class Workload {
 
   /** Makes the table and lets queries arrive: they do not wait for each other, as in a service. */
   async start(perSecond: number): Promise<void> {
-    await this.#pool.query('CREATE TABLE entry (id bigint PRIMARY KEY, payload text NOT NULL)');
+    const {kept, fresh} = this.#pools;
+    await kept.query(`CREATE TABLE ${this.#table} (id bigint PRIMARY KEY, payload text NOT NULL)`);
     this.#began = performance.now();
     this.#perSecond = perSecond;
-    this.#timer = setInterval(() => {
+    const write = (pool: pg.Pool): void => {
       const id = ++this.#lastId;
       const payload = randomUUID();
-      void this.#run((again) => this.#write(id, payload, again));
-      void this.#run(() => this.#read());
-    }, 2000 / perSecond);
+      void this.#run(pool, (client, again) => this.#write(client, id, payload, again));
+    };
+    const read = (pool: pg.Pool): void => void this.#run(pool, (client) => this.#read(client));
+    let ticks = 0;
+    this.#timer = setInterval(() => {
+      write(kept);
+      read(kept);
+      if (ticks++ % 2) write(fresh);
+      else read(fresh);
+    }, 3000 / perSecond);
   }
 
-  /** A fresh account of how queries fare, from now on. */
-  beginTally(): QueryTally {
-    this.#tally = newTally();
+  /**
+   * A fresh account of how queries fare, from a break on that came right now.
+   *
+   * @param onAnswer - called for the first answer to a query that began later, on a connection of its own
+   */
+  beginTally(onAnswer: () => void): QueryTally {
+    this.#onAnswer = onAnswer;
+    this.#tally = newTally(performance.now(), this.#inProgress.size);
+    this.#readAt = Infinity;
+    // The first may come before the event loop has looked for what there is to read, the second comes after.
+    setImmediate(() => setImmediate(() => (this.#readAt = performance.now())));
     return this.#tally;
   }
 
@@ -91,7 +128,9 @@ export class Workload {
   async verify(address: PostgresAddress): Promise<Omit<Verdict, 'starts'>> {
     const client = new pg.Client({...address});
     await client.connect();
-    const {rows} = await client.query<{id: string; payload: string}>('SELECT id, payload FROM entry ORDER BY id');
+    const {rows} = await client.query<{id: string; payload: string}>(
+      `SELECT id, payload FROM ${this.#table} ORDER BY id`,
+    );
     await client.end();
     const table = new Map(rows.map(({id, payload}) => [Number(id), payload]));
     return {
@@ -108,48 +147,73 @@ export class Workload {
    * An INSERT whose connection breaks may have been committed or not; nobody can tell from here. With a key of the client's own
    * it can simply be repeated: ON CONFLICT makes of the second one a look whether the first is there.
    */
-  async #write(id: number, payload: string, again: boolean): Promise<void> {
-    const statement = 'INSERT INTO entry (id, payload) VALUES ($1, $2) ON CONFLICT DO NOTHING';
-    const {rowCount} = await this.#pool.query(statement, [id, payload]);
+  async #write(client: pg.PoolClient, id: number, payload: string, again: boolean): Promise<void> {
+    const statement = `INSERT INTO ${this.#table} (id, payload) VALUES ($1, $2) ON CONFLICT DO NOTHING`;
+    const {rowCount} = await client.query(statement, [id, payload]);
     if (again && rowCount === 0) this.#unseen++;
     this.#acknowledged.set(id, payload);
   }
 
-  async #read(): Promise<void> {
+  async #read(client: pg.PoolClient): Promise<void> {
     const id = 1 + Math.floor(Math.random() * this.#lastId);
     const expected = this.#acknowledged.get(id);
-    const {rows} = await this.#pool.query<{payload: string}>('SELECT payload FROM entry WHERE id = $1', [id]);
+    const statement = `SELECT payload FROM ${this.#table} WHERE id = $1`;
+    const {rows} = await client.query<{payload: string}>(statement, [id]);
     if (expected !== undefined && rows[0]?.payload !== expected) this.#misread++;
   }
 
   /** One query, repeated until it is answered. */
-  async #run(query: (again: boolean) => Promise<void>): Promise<void> {
+  async #run(pool: pg.Pool, query: (client: pg.PoolClient, again: boolean) => Promise<void>): Promise<void> {
     const key = Symbol();
     const began = performance.now();
     this.#inProgress.set(key, began);
     try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          await query(attempt > 1);
-          break;
-        } catch (error) {
-          if (!isConnectionError(error)) throw error;
-          this.#tally.retried++;
-          // Until the tunnel knows that it is down, connections are refused at once.
-          await sleep(Math.min(10 * attempt, 100), undefined, {signal: this.#signal});
-        }
-      }
+      for (let attempt = 1; !(await this.#attempt(pool, query, attempt)); attempt++);
       this.#answered++;
       this.#tenths[this.#tenth()] = (this.#tenths[this.#tenth()] ?? 0) + 1;
+      if (pool === this.#pools.fresh && began > this.#tally.brokenAt) {
+        this.#onAnswer?.();
+        this.#onAnswer = undefined;
+      }
     } catch (error) {
       if (!this.#signal.aborted) this.#failure ??= error as Error;
     } finally {
       const took = performance.now() - began;
       this.#inProgress.delete(key);
-      if (took > promptly) this.#tally.waited++;
-      this.#tally.longest = Math.max(this.#tally.longest, took);
+      if (took > promptly) this.#tally.waits.push(took);
       for (const watcher of this.#watchers) watcher();
     }
+  }
+
+  /** Whether it was answered. */
+  async #attempt(
+    pool: pg.Pool,
+    query: (client: pg.PoolClient, again: boolean) => Promise<void>,
+    attempt: number,
+  ): Promise<boolean> {
+    const began = performance.now();
+    let client: pg.PoolClient | undefined;
+    try {
+      client = await pool.connect();
+      await query(client, attempt > 1);
+      client.release();
+      return true;
+    } catch (error) {
+      client?.release(true);
+      if (this.#signal.aborted || !isConnectionError(error) || attempt === maxAttempts) throw error;
+      this.#count(began, client && this.#births.get(client));
+      // There is no need to wait until ssh is back, the tunnel does that. What fails for no good reason shall not do it all day.
+      if (attempt > 10) await sleep(50, undefined, {signal: this.#signal});
+      return false;
+    }
+  }
+
+  /** A query has failed: with which right? */
+  #count(began: number, connected: number | undefined): void {
+    const tally = this.#tally;
+    if (began <= tally.brokenAt) tally.lost++;
+    else if (Math.min(began, connected ?? Infinity) <= this.#readAt + unasked) tally.stale++;
+    else tally.failed++;
   }
 
   #tenth(): number {

@@ -178,7 +178,7 @@ class Connection {
     ] as const) {
       // A reset on one side becomes a reset on the other, unless nothing is to pass.
       socket.on('error', () => {
-        if (!this.#pipes.some((pipe) => pipe.held)) other.resetAndDestroy();
+        if (!this.#pipes.some((pipe) => pipe.held)) reset(other);
       });
       socket.on('close', () => {
         if (--open > 0) return;
@@ -203,7 +203,7 @@ class Connection {
   }
 
   reset(): void {
-    for (const socket of this.#sockets) socket.resetAndDestroy();
+    for (const socket of this.#sockets) reset(socket);
   }
 }
 
@@ -297,6 +297,12 @@ class Pipe {
     }
     if (!this.held && this.#waiting <= 256 * 1024 && this.#source.isPaused()) this.#source.resume();
   }
+}
+
+/** libuv refuses to reset a socket that is being shut down, and Node then never closes it: such a one keeps the process alive. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 function newLink(): Link {

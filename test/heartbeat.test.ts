@@ -551,4 +551,58 @@ describe('the heartbeat', () => {
       expect(vi.getTimerCount()).toBe(0);
     });
   });
+
+  describe('asked whether it is alive now', () => {
+    test('a beat goes out at once, and its answer is the answer', async () => {
+      const {heartbeat, channel, told} = await beating();
+      await pass(30);
+      const asked = heartbeat.probe();
+      await pass(3);
+      channel.answer();
+      expect(await asked).toBe(true);
+      expect(told).toEqual([
+        [30, 'send'],
+        [33, 'beat', 3],
+      ]);
+      // The regular beats go on from there.
+      await pass(97);
+      expect(told.at(-1)).toEqual([130, 'send']);
+    });
+
+    test('the next regular beat gives that one no more time', async () => {
+      const {heartbeat, told} = await beating({maxMisses: 1});
+      await pass(70);
+      const asked = heartbeat.probe();
+      await pass(50);
+      expect(await asked).toBe(false);
+      expect(told).toEqual([
+        [70, 'send'],
+        [120, 'miss', 1, 50, 'timeout'],
+        [120, 'dead', 1],
+      ]);
+    });
+
+    test('by many at once: one beat; who asks while it is out is told by the next', async () => {
+      const {heartbeat, channel, told} = await beating();
+      const first = [heartbeat.probe(), heartbeat.probe()];
+      await pass(1);
+      const later = heartbeat.probe();
+      // The second of them asked when a beat was out already.
+      channel.answer();
+      expect(await first[0]).toBe(true);
+      await pass(0);
+      expect(channel.sent).toHaveLength(2);
+      channel.answer();
+      expect(await Promise.all([...first, later])).toEqual([true, true, true]);
+      expect(told.filter(([, what]) => what === 'send')).toHaveLength(2);
+    });
+
+    test('after close(): no', async () => {
+      const {heartbeat} = await beating();
+      const asked = heartbeat.probe();
+      heartbeat.close();
+      expect(await asked).toBe(false);
+      expect(await heartbeat.probe()).toBe(false);
+    });
+  });
 });

@@ -108,6 +108,8 @@ export class Heartbeat {
         this.#askingNext.push(resolve);
       } else {
         this.#asking.push(resolve);
+        // It would give this one its own time.
+        this.#next.stop();
         this.#beat();
       }
     });

@@ -92,6 +92,7 @@ function makeExchange(settings: Partial<ExchangeSettings> = {}): Told {
     {holdTimeout: 20_000, maxHeld: 10, ...settings},
     {
       onOpen: (connection) => told.opened.push(connection),
+      onReturn: () => undefined,
       onHold: (connection) => told.held.push(connection),
       onEnd: (connection, end) => told.ends.push({connection, end}),
     },

@@ -1,19 +1,13 @@
 import type {Socket} from 'node:net';
-import type {Duplex} from 'node:stream';
 import {now} from '../clock.js';
+import {type Connection, reset} from './connection.js';
 import type {Way} from './way.js';
 
-/** How a bridged connection ended. */
-export type BridgeEnd = 'finished' | 'cut' | 'client-gone';
-
-/** A client's end: a socket, or a stream inside this process. */
-export type Client = Duplex & {readonly resetAndDestroy?: () => void};
-
-/** Ends a connection as one that failed (RST), not as one that is complete (FIN). */
-export function reset(client: Client): void {
-  if (client.resetAndDestroy) client.resetAndDestroy();
-  else client.destroy(Object.assign(new Error('The tunnel lost this connection'), {code: 'ECONNRESET'}));
-}
+/**
+ * How a bridged connection ended; `'unread'`: ssh ended and had read nothing of it, so its client, who knows nothing of
+ * that, can be led elsewhere.
+ */
+export type BridgeEnd = 'finished' | 'cut' | 'client-gone' | 'unread';
 
 /**
  * Joins a client with its connection into the tunnel, until both have ended. A side that is closed halfway stays open the
@@ -21,9 +15,28 @@ export function reset(client: Client): void {
  *
  * @param onSilentEnd - the tunnel's side has ended and had not said a word
  */
-export async function bridge(client: Client, upstream: Socket, way: Way, onSilentEnd: () => void): Promise<BridgeEnd> {
+export async function bridge(
+  connection: Connection,
+  upstream: Socket,
+  way: Way,
+  onSilentEnd: () => void,
+): Promise<BridgeEnd> {
+  const {client} = connection;
   return new Promise((resolve) => {
     let end: BridgeEnd | undefined;
+    let isStuck = false;
+    const release = (): void => {
+      if (isStuck) way.stuck--;
+      isStuck = false;
+    };
+    const give = (chunk: Buffer): void => {
+      way.given += chunk.length;
+      connection.keep(chunk);
+      if (upstream.write(chunk) || isStuck) return;
+      isStuck = true;
+      way.stuck++;
+      client.pause();
+    };
     const finish = (how: BridgeEnd): void => {
       end ??= how;
       if (client.destroyed && upstream.destroyed) resolve(end);
@@ -33,58 +46,78 @@ export async function bridge(client: Client, upstream: Socket, way: Way, onSilen
       reset(client);
       upstream.destroy();
     };
-    let isStuck = false;
-    const release = (): void => {
-      if (isStuck) way.stuck--;
-      isStuck = false;
+    const onDrained = (): void => {
+      upstream.resume();
     };
+    const onClientEnd = (): void => {
+      upstream.end();
+    };
+    const onClientError = (): void => {
+      end ??= 'client-gone';
+      upstream.destroy();
+    };
+    const onClientClose = (): void => {
+      end ??= client.readableEnded && client.writableFinished ? 'finished' : 'client-gone';
+      if (!upstream.writableEnded || end !== 'finished') upstream.destroy();
+      finish(end);
+    };
+    /** Lets go of the client as it was before. */
+    const giveBack = (): void => {
+      end = 'unread';
+      release();
+      upstream.destroy();
+      client.pause();
+      client.off('data', give).off('drain', onDrained).off('end', onClientEnd);
+      client.off('error', onClientError).off('close', onClientClose);
+      resolve('unread');
+    };
+
     upstream.on('data', (chunk: Buffer) => {
       way.heardAt = now();
+      connection.forget();
       if (!client.write(chunk)) upstream.pause();
-    });
-    client.on('drain', () => upstream.resume());
-    upstream.once('end', () => {
-      // An ssh that dies closes its sockets as if all had been said.
-      if (way.isEnding()) {
-        cut();
-        return;
-      }
-      client.end();
-      if (upstream.bytesRead === 0) onSilentEnd();
-    });
-    upstream.once('error', () => {
-      // An ssh that closes what it has not read resets it.
-      if (upstream.bytesRead === 0 && !way.isEnding()) onSilentEnd();
-      cut();
-    });
-    upstream.once('close', (failed: boolean) => {
-      release();
-      if (failed || !upstream.readableEnded) cut();
-      finish('finished');
-    });
-    client.on('data', (chunk: Buffer) => {
-      way.given += chunk.length;
-      if (upstream.write(chunk)) return;
-      if (!isStuck) way.stuck++;
-      isStuck = true;
-      client.pause();
     });
     upstream.on('drain', () => {
       way.releases++;
       release();
       client.resume();
     });
-    client.once('end', () => upstream.end());
-    client.once('error', () => {
-      end ??= 'client-gone';
-      upstream.destroy();
+    upstream.once('end', () => {
+      if (end !== undefined) return;
+      // An ssh that dies closes its sockets as if all had been said.
+      if (!way.isEnding()) {
+        client.end();
+        if (upstream.bytesRead === 0) onSilentEnd();
+      } else if (connection.isUnsaid) {
+        giveBack();
+      } else {
+        cut();
+      }
     });
-    client.once('close', () => {
-      end ??= client.readableEnded && client.writableFinished ? 'finished' : 'client-gone';
-      if (!upstream.writableEnded || end !== 'finished') upstream.destroy();
-      finish(end);
+    upstream.once('error', (error: NodeJS.ErrnoException) => {
+      if (end !== undefined) return;
+      const isEnding = way.isEnding();
+      // Of what the other side has left unread the kernel says so: unix(7), and unix_release_sock() in Linux's af_unix.c.
+      if (isEnding && error.code === 'ECONNRESET' && connection.isRepeatable) {
+        giveBack();
+        return;
+      }
+      if (upstream.bytesRead === 0 && !isEnding) onSilentEnd();
+      cut();
     });
+    upstream.once('close', (failed: boolean) => {
+      release();
+      if (end === 'unread') return;
+      if (failed || !upstream.readableEnded) cut();
+      finish('finished');
+    });
+    // Before anybody listens: what is read is also emitted.
+    const said = connection.takeSaid();
+    client.on('data', give).on('drain', onDrained).once('end', onClientEnd);
+    client.once('error', onClientError).once('close', onClientClose);
     upstream.resume();
     client.resume();
+    if (said) give(said);
+    if (client.readableEnded) onClientEnd();
   });
 }

@@ -1,7 +1,25 @@
 import type {Socket} from 'node:net';
+import type {Duplex} from 'node:stream';
 import {now} from '../clock.js';
-import {type Client, reset} from './bridge.js';
 import type {Way} from './way.js';
+
+/** A client's end: a socket, or a stream inside this process. */
+export type Client = Duplex & {readonly resetAndDestroy?: () => void};
+
+/** Ends a connection as one that failed (RST), not as one that is complete (FIN). */
+export function reset(client: Client): void {
+  // While its FIN is on its way a socket cannot be reset: that would fail, and it would never close.
+  const isEnding = client.writableEnded && client.writableLength === 0 && !client.writableFinished;
+  if (client.resetAndDestroy && isEnding) client.destroy();
+  else if (client.resetAndDestroy) client.resetAndDestroy();
+  else client.destroy(Object.assign(new Error('The tunnel lost this connection'), {code: 'ECONNRESET'}));
+}
+
+/**
+ * So much is kept to be said again. ssh reads it at one go or not at all, and the kernel holds it in one piece: so a
+ * connection of which something was left unread had nothing of it read. (CHAN_RBUF in OpenSSH's channels.h.)
+ */
+const repeatable = 16_384;
 
 /** One connection of a client, from its accept to its end. */
 export class Connection {
@@ -18,6 +36,8 @@ export class Connection {
   #gone = false;
   #refused = false;
   #onGone: (() => void) | undefined;
+  /** The one piece that ssh was given so far; `null`: more than that, or it has answered. */
+  #kept: Buffer | null | undefined;
 
   constructor(id: number, forward: number, client: Client) {
     this.id = id;
@@ -47,6 +67,35 @@ export class Connection {
     return this.upstream?.bytesRead ?? 0;
   }
 
+  /** Whether nothing was said on either side. */
+  get isUnsaid(): boolean {
+    return this.#kept === undefined;
+  }
+
+  /** Whether all that its client has said could be said to another ssh, if this one has not read it. */
+  get isRepeatable(): boolean {
+    return this.#kept !== null;
+  }
+
+  /** What its client has said to begin with, also to an ssh before. */
+  takeSaid(): Buffer | undefined {
+    const kept = this.#kept ?? undefined;
+    this.#kept = undefined;
+    const said = this.client.read() as Buffer | null;
+    if (kept && said) return Buffer.concat([kept, said]);
+    return kept ?? said ?? undefined;
+  }
+
+  /** ssh is given this. */
+  keep(chunk: Buffer): void {
+    this.#kept = this.#kept === undefined && chunk.length <= repeatable ? chunk : null;
+  }
+
+  /** The server has answered: nothing is said again. */
+  forget(): void {
+    this.#kept = null;
+  }
+
   /**
    * Reads ahead while there is nowhere to put it, as far as the stream's own buffer goes: so much is kept, and a client
    * that gives up is noticed.
@@ -54,7 +103,8 @@ export class Connection {
   hold(onGone: () => void): void {
     this.#onGone = onGone;
     this.client.on('readable', this.#look);
-    this.client.once('end', this.#leave);
+    // One that has said something before may well close its side now.
+    if (this.isUnsaid) this.client.once('end', this.#leave);
   }
 
   release(): void {

@@ -1,18 +1,20 @@
 import {Alarm, now} from '../clock.js';
-import {type BridgeEnd, type Client, bridge} from './bridge.js';
-import {Connection} from './connection.js';
+import {type BridgeEnd, bridge} from './bridge.js';
+import {type Client, Connection} from './connection.js';
 import {type Way, enter} from './way.js';
 
 /** What an exchange tells. */
 export interface ExchangeListener {
   readonly onOpen: (connection: Connection) => void;
   readonly onEnd: (connection: Connection, end: ConnectionEnd) => void;
+  /** One that was open is so no more, and is led elsewhere. */
+  readonly onReturn: (connection: Connection) => void;
   /** A connection found no ready ssh. */
   readonly onHold: (connection: Connection) => void;
 }
 
 /** How a connection ended; those before the first that was served were never connected. */
-export type ConnectionEnd = BridgeEnd | 'refused' | 'gave-up' | 'target-failed';
+export type ConnectionEnd = Exclude<BridgeEnd, 'unread'> | 'refused' | 'gave-up' | 'target-failed';
 
 /** How long and how many connections wait for a ready ssh. */
 export interface ExchangeSettings {
@@ -140,8 +142,11 @@ export class Exchange {
       if (upstream && !connection.isGone) {
         connection.upstream = upstream;
         this.#listener.onOpen(connection);
-        await this.#join(connection, way);
-        return;
+        if (await this.#join(connection, way)) return;
+        this.#listener.onReturn(connection);
+        connection.upstream = undefined;
+        this.#leave(connection);
+        continue;
       }
       upstream?.destroy();
       this.#leave(connection);
@@ -152,17 +157,20 @@ export class Exchange {
     }
   }
 
-  async #join(connection: Connection, way: Way): Promise<void> {
-    const {client, upstream} = connection;
-    if (!upstream) return;
+  /** Serves it to its end. `false`: ssh ended and had read nothing of it. */
+  async #join(connection: Connection, way: Way): Promise<boolean> {
+    const {upstream} = connection;
+    if (!upstream) return false;
     let asked: Promise<void> | undefined;
-    const end = await bridge(client, upstream, way, () => {
+    const end = await bridge(connection, upstream, way, () => {
       asked = this.#ask(connection);
     });
+    if (end === 'unread') return false;
     await asked;
     this.#leave(connection);
     const how = connection.isRefused ? 'cut' : end;
     this.#listener.onEnd(connection, connection.refusal === undefined ? how : 'target-failed');
+    return true;
   }
 
   /** Finds out why a connection was closed without a word. */

@@ -3,8 +3,7 @@ import type {AutoSSHError} from '../errors.js';
 import {listenerOf} from '../procfs.js';
 import {cannotListen} from '../ssh/bind-error.js';
 import type {Address, Forward} from '../ssh/forward.js';
-import type {Client} from './bridge.js';
-import type {Connection} from './connection.js';
+import type {Client, Connection} from './connection.js';
 import {type ConnectionEnd, Exchange, type ExchangeSettings} from './exchange.js';
 import {FrontListener} from './listener.js';
 import {type TunnelStream, makeStream} from './stream.js';
@@ -52,6 +51,8 @@ export class Fronts {
   readonly #addresses: (Address | undefined)[];
   readonly #counts: Count[];
   readonly #waiting = new Set<Connection>();
+  /** Those that have been told of. */
+  readonly #told = new WeakSet<Connection>();
   #size = 0;
   #onEmpty: (() => void) | undefined;
 
@@ -76,6 +77,10 @@ export class Fronts {
       },
       onOpen: (connection) => {
         this.#opened(connection);
+      },
+      onReturn: ({forward}) => {
+        const count = this.#counts[forward];
+        if (count) count.open--;
       },
       onEnd: (connection, end) => {
         this.#ended(connection, end);
@@ -187,6 +192,8 @@ export class Fronts {
     this.#released(connection);
     const count = this.#counts[connection.forward];
     if (count) count.open++;
+    if (this.#told.has(connection)) return;
+    this.#told.add(connection);
     this.#listener.onConnection(connection);
   }
 

@@ -4,10 +4,15 @@ import {type Duplex, duplexPair} from 'node:stream';
 export interface TunnelStream extends Duplex {
   /** Emits `'connect'`, as a socket does; where to was said before. */
   connect(...address: unknown[]): this;
+  /** Does nothing: there is no TCP here. */
   setNoDelay(noDelay?: boolean): this;
+  /** Does nothing: the heartbeat watches the tunnel. */
   setKeepAlive(enable?: boolean, initialDelay?: number): this;
+  /** Does nothing: it never times out. */
   setTimeout(milliseconds: number, callback?: () => void): this;
+  /** Does nothing: the tunnel's own `ref()` decides. */
   ref(): this;
+  /** Does nothing: the tunnel's own `unref()` decides. */
   unref(): this;
 }
 

@@ -10,16 +10,7 @@ import type {HeartbeatSettings} from './heartbeat/options.js';
 import {removeSocket, unlock} from './local-socket.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
-import {
-  type Descriptor,
-  descriptorOf,
-  isConnected,
-  isExiting,
-  isOpen,
-  listenerOf,
-  trafficOf,
-  unacknowledgedBy,
-} from './procfs.js';
+import {isConnected, listenerOf} from './procfs.js';
 import {printable, sshArguments} from './ssh/arguments.js';
 import {Child, type ChildExit} from './ssh/child.js';
 import type {Forward} from './ssh/forward.js';
@@ -27,6 +18,7 @@ import {type Life, type LifeOptions, planLife} from './ssh/life.js';
 import {answered, appeared, nudge, serving} from './ssh/marker.js';
 import type {Notice} from './ssh/notice.js';
 import {readNotice} from './ssh/notice-table.js';
+import {Vitals} from './ssh/vitals.js';
 
 /** What one life of ssh is made of. */
 export interface SessionOptions extends LifeOptions {
@@ -103,6 +95,7 @@ export class Session {
   readonly #listener: SessionListener;
   readonly #life: Life;
   readonly #child: Child | undefined;
+  readonly #vitals: Vitals | undefined;
   readonly #over = new AbortController();
   readonly #deadline = new Alarm();
   readonly #nudge = new Alarm();
@@ -115,8 +108,6 @@ export class Session {
   #stage: Stage = 'connect';
   #readyAt: number | undefined;
   #beats = false;
-  /** With what ssh listens on the marker's socket. */
-  #markerListener: Descriptor | undefined;
   #firstRtt: number | undefined;
   #cause: EndCause | undefined;
   readonly #way: Way = {
@@ -133,7 +124,7 @@ export class Session {
     lost: () => {
       this.end({type: 'requested', message: 'The private socket of ssh was removed'});
     },
-    isEnding: () => this.#isEnding(),
+    isEnding: () => this.#isOver() || (this.#vitals?.isEnding ?? true),
   };
 
   constructor(options: SessionOptions, listener: SessionListener) {
@@ -150,6 +141,7 @@ export class Session {
     const {child, exited} = this.#spawn(argv);
     this.#child = child;
     this.pid = child?.pid;
+    this.#vitals = this.pid === undefined ? undefined : new Vitals(this.pid);
     this.target = child?.target;
     this.ended = this.#conclude(exited);
     this.ready = this.#prove();
@@ -225,13 +217,10 @@ export class Session {
 
   /** What ssh has done with what it was given. */
   async #look(withQueue: boolean): Promise<Sight | undefined> {
-    // In this order: what is written meanwhile counts as waiting, never as acknowledged.
-    const traffic = this.pid === undefined ? undefined : await trafficOf(this.pid);
-    if (!traffic || this.pid === undefined) return undefined;
+    const traffic = await this.#vitals?.traffic(withQueue);
     const {given, stuck, releases} = this.#way;
     const isKnown = this.#life.forwards.every(({steady}) => steady);
-    const queued = withQueue ? await unacknowledgedBy(this.pid) : 0;
-    return {...traffic, given: isKnown ? given : undefined, stuck, releases, queued};
+    return traffic && {...traffic, given: isKnown ? given : undefined, stuck, releases};
   }
 
   async #prove(): Promise<Ready | undefined> {
@@ -243,9 +232,8 @@ export class Session {
     this.#nudge.stop();
     this.#stage = 'up';
     this.#readyAt = now();
-    // Known before the first connection comes: see where it is used.
-    if (this.pid !== undefined && this.#life.forwards.some(({steady}) => steady))
-      this.#markerListener = descriptorOf(this.pid, this.#life.marker.socket);
+    // Before the first connection comes, which it is asked about.
+    if (this.#life.forwards.some(({steady}) => steady)) this.#vitals?.watch(this.#life.marker.socket);
     if (this.#firstRtt !== undefined) {
       this.#beats = true;
       this.#heartbeat?.start();
@@ -310,16 +298,6 @@ export class Session {
 
   #isOver(): boolean {
     return this.#over.signal.aborted || this.#cause !== undefined;
-  }
-
-  /**
-   * Whether ssh is on its way out. One that is killed closes its files while it exits. One that has lost its server, or is
-   * asked to end, closes them before: its channels in their order (channels.c, channel_free_all()), of which those that
-   * listen were the first.
-   */
-  #isEnding(): boolean {
-    if (this.#isOver() || this.pid === undefined) return true;
-    return this.#markerListener ? !isOpen(this.#markerListener) : isExiting(this.pid);
   }
 
   /** The first beat found no way through. Whether the tunnel can do without. */

@@ -43,6 +43,7 @@ const rooms: readonly {level: number; files: string; pure?: true}[] = [
   {level: 4, files: 'src/ssh/child.ts'},
   {level: 4, files: 'src/ssh/private-folder.ts'},
   {level: 4, files: 'src/ssh/program.ts'},
+  {level: 4, files: 'src/ssh/vitals.ts'},
   {level: 4, files: 'src/ssh/warden.ts'},
   {level: 4, files: 'src/heartbeat/beat.ts', pure: true},
   {level: 4, files: 'src/heartbeat/evidence.ts', pure: true},

@@ -19,6 +19,8 @@ class FakeWay implements Way {
   releases = 0;
   heardAt = 0;
   alive: boolean | undefined = true;
+  /** In place of that, when it is known later. */
+  verdict: Promise<boolean> | undefined;
   open = true;
   ending = false;
   hasBeats = true;
@@ -50,7 +52,7 @@ class FakeWay implements Way {
   readonly socketOf = (): string => this.#path;
   readonly probe = (): Promise<boolean | undefined> => {
     this.probes++;
-    return Promise.resolve(this.alive);
+    return this.verdict ?? Promise.resolve(this.alive);
   };
   readonly isOpen = (): boolean => this.open;
   readonly beats = (): boolean => this.hasBeats;
@@ -208,6 +210,22 @@ describe('who waits', () => {
     expect(await come(exchange).ending).toMatchObject({error: 'ECONNRESET'});
     expect(ends.map(({end}) => end)).toEqual(['refused', 'refused']);
   });
+});
+
+test('holdTimeout is counted from when there was no ready ssh, not while one had to prove that it was none', async () => {
+  const {exchange, ends} = makeExchange({holdTimeout: 300});
+  const [first, second] = [await makeWay(), await makeWay()];
+  let judge = (_alive: boolean): void => undefined;
+  first.verdict = new Promise((resolve) => (judge = resolve));
+  exchange.offer(first);
+  const one = come(exchange);
+  const echoed = one.echo('x');
+  await new Promise((resolve) => setTimeout(resolve, 400));
+  judge(false);
+  await new Promise(setImmediate);
+  exchange.offer(second);
+  await echoed;
+  expect(ends).toEqual([]);
 });
 
 describe('how it ended', () => {

@@ -212,7 +212,9 @@ export class Exchange {
 
   /** So long it may still wait. */
   #patienceOf(connection: Connection): number {
-    return connection.since + this.#settings.holdTimeout - now();
+    // Not since it came: the way that it was to enter may have taken its time to prove dead.
+    connection.stuckAt ??= now();
+    return connection.stuckAt + this.#settings.holdTimeout - now();
   }
 
   /** Waits for a way. `undefined`: there was none in time, too many wait already, or the client has given up. */
@@ -230,7 +232,7 @@ export class Exchange {
         resolve(connection.isGone ? undefined : this.#currentWay());
       };
       this.#held.set(connection, settle);
-      patience.set(left, settle);
+      patience.set(Math.ceil(left), settle);
       connection.hold(settle);
     });
   }

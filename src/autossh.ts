@@ -192,6 +192,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   connect(nameOrIndex: string | number = 0): TunnelStream {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
     if (!this.#isStarted()) throw notStarted();
+    if (this.#service.isDraining)
+      throw new AutoSSHError('ERR_AUTOSSH_STOPPED', 'The tunnel is being stopped, and takes no new connections');
     const {forwards} = this.#settings;
     const index = forwards.findIndex((one, place) => one.name === nameOrIndex || place === nameOrIndex);
     if (forwards[index]?.type !== 'local' || !forwards[index].steady) {

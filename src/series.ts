@@ -40,7 +40,9 @@ export class Series {
   readonly #settings: Settings;
   readonly #provision: Provision;
   readonly #listener: SeriesListener;
-  readonly #signal: AbortSignal;
+  readonly #halt = new AbortController();
+  readonly #signal = this.#halt.signal;
+  readonly #stopListening: () => void;
   readonly #alive = new Set<Session>();
 
   #session: Session | undefined;
@@ -59,11 +61,26 @@ export class Series {
   #outageSince = 0;
   #grown = 0;
 
-  constructor(settings: Settings, provision: Provision, listener: SeriesListener, signal: AbortSignal) {
+  /** @param pastGate - that its first start fails says nothing of the options: others were ready, or it is nobody's start */
+  constructor(
+    settings: Settings,
+    provision: Provision,
+    listener: SeriesListener,
+    signal: AbortSignal,
+    pastGate: boolean,
+  ) {
     this.#settings = settings;
     this.#provision = provision;
     this.#listener = listener;
-    this.#signal = signal;
+    this.#everReady = pastGate;
+    this.#stopListening = onAbort(signal, () => {
+      this.#halt.abort();
+    });
+  }
+
+  /** Whether a second ssh is being started beside the current one. */
+  get isReplacing(): boolean {
+    return this.#successor !== undefined;
   }
 
   /** The current life, or the one before it while there is none. */
@@ -80,6 +97,12 @@ export class Series {
     this.#hurry = true;
     this.#wake?.abort();
     for (const session of this.#alive) session.end({type: 'requested', message});
+  }
+
+  /** Ends it for good. */
+  end(message: string): void {
+    this.#halt.abort();
+    this.endLife(message);
   }
 
   /**
@@ -135,6 +158,7 @@ export class Series {
       let lost: Outcome | undefined;
       for (;;) lost = await this.#outage(lost);
     } finally {
+      this.#stopListening();
       for (const session of this.#alive) session.end({type: 'requested', message: 'The tunnel has ended'});
       await Promise.all([...this.#alive].map(async (session) => session.ended));
     }

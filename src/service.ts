@@ -1,5 +1,5 @@
 import {Alarm} from './clock.js';
-import type {AutoSSHError, Outcome} from './errors.js';
+import type {Outcome} from './errors.js';
 import type {Connection} from './front/connection.js';
 import type {ConnectionEnd} from './front/exchange.js';
 import {Fronts, type Traffic} from './front/fronts.js';
@@ -41,7 +41,8 @@ export class Service {
   #provision: Provision | undefined;
   #first: Series | undefined;
   #standby: Series | undefined;
-  #standbyRun: Promise<unknown> | undefined;
+  /** How the standby's series ends; it never rejects. */
+  #standbyEnd: Promise<Error> | undefined;
 
   constructor(settings: Settings, listener: ServiceListener, signal: AbortSignal) {
     this.#settings = settings;
@@ -50,7 +51,7 @@ export class Service {
     this.#fronts = new Fronts(settings.forwards, settings, {
       onConnection: listener.onConnection,
       onConnectionEnd: listener.onConnectionEnd,
-      onBusy: () => {
+      onCome: () => {
         this.#idle.stop();
         this.wake();
       },
@@ -80,29 +81,44 @@ export class Service {
     const {lazy} = this.#settings;
     try {
       const provision = (this.#provision = new Provision(this.#settings));
+      // Before anybody can come who wakes it.
+      const first = (this.#first = this.#makeSeries(provision, lazy));
+      if (lazy) first.park('');
       await this.#fronts.open();
       await provision.prepare();
       this.#signal.throwIfAborted();
-      const first = (this.#first = this.#makeSeries(provision));
-      if (lazy) {
-        first.park('');
-        this.#listener.onDormant(this.#reported(this.#settings.forwards));
-      }
-      return await first.run();
+      if (lazy) this.#listener.onDormant(this.#reported(this.#settings.forwards));
+      return await this.#outlast(first);
     } finally {
       this.#idle.stop();
       this.#fronts.close();
-      this.#standby?.endLife('The tunnel has ended');
-      await this.#standbyRun;
+      this.#standby?.end('The tunnel has ended');
+      await this.#standbyEnd;
+      await this.#fronts.emptied();
       await this.#provision?.close();
+    }
+  }
+
+  /** Runs the first series; when that gives up and another serves, that is the first from then on. */
+  async #outlast(first: Series): Promise<never> {
+    let end: Promise<Error> = first.run().catch(toError);
+    for (;;) {
+      const error = await end;
+      const [standby, standbyEnd] = [this.#standby, this.#standbyEnd];
+      const serves = standby?.session && this.#ready.has(standby.session);
+      if (this.#signal.aborted || !standby || !standbyEnd || !serves) throw error;
+      this.#first = standby;
+      end = standbyEnd;
+      this.#standby = this.#standbyEnd = undefined;
+      this.#loseStandby(error);
     }
   }
 
   /** Ends every ssh. */
   halt(message: string): void {
     this.#idle.stop();
-    this.#first?.endLife(message);
-    this.#standby?.endLife(message);
+    this.#first?.end(message);
+    this.#standby?.end(message);
   }
 
   /** Takes no new connections, and gives the open ones so many milliseconds to finish. */
@@ -122,12 +138,18 @@ export class Service {
     const overlaps = forwards.every(canOverlap) && !(heartbeat && heartbeat.remotePort !== undefined);
     const ready = series.filter((one) => one.session && this.#ready.has(one.session));
     if (overlaps && forwards.length > 0 && ready.length > 0) {
+      for (const one of series) if (!ready.includes(one)) one.endLife(message);
       const replaced = await Promise.all(ready.map(async (one) => one.replace(message)));
       return replaced.every(Boolean);
     }
     this.wake();
     for (const one of series) one.endLife(message);
     return false;
+  }
+
+  /** Whether new connections are turned away. */
+  get isDraining(): boolean {
+    return this.#fronts.isDraining;
   }
 
   /** A stream through a steady forward, without any port. */
@@ -145,7 +167,7 @@ export class Service {
     return this.#fronts.addressOf(index);
   }
 
-  #makeSeries(provision: Provision): Series {
+  #makeSeries(provision: Provision, pastGate: boolean): Series {
     const {exchange} = this.#fronts;
     const listener = this.#listener;
     return new Series(
@@ -175,6 +197,7 @@ export class Service {
         onEnd: (session, outcome) => {
           this.#ready.delete(session);
           exchange.withdraw(session.way);
+          if (this.#ready.size === 0) this.#idle.stop();
           listener.onEnd(outcome, this.#ready.size > 0);
         },
         onWait: (wait) => {
@@ -198,6 +221,7 @@ export class Service {
         },
       },
       this.#signal,
+      pastGate,
     );
   }
 
@@ -205,20 +229,29 @@ export class Service {
   #employStandby(provision: Provision): void {
     const {standby, restart} = this.#settings;
     if (!standby || this.#standby || this.#signal.aborted || provision.starts >= restart.maxStarts) return;
-    this.#standby = this.#makeSeries(provision);
-    this.#standbyRun = this.#standby.run().catch((error: unknown) => {
-      if (this.#signal.aborted) return;
-      // The first ssh may be up for long yet; when it is lost, its own series finds out the same and says so.
-      this.#listener.onConcession({
-        code: 'WARN_AUTOSSH_STANDBY',
-        message: `There is no standby any more: ${(error as AutoSSHError).message}`,
-      });
+    const second = (this.#standby = this.#makeSeries(provision, true));
+    this.#standbyEnd = second.run().catch((error: unknown) => {
+      // With the next connect of the first there will be another.
+      if (this.#standby === second && !this.#signal.aborted) {
+        this.#standby = undefined;
+        this.#loseStandby(toError(error));
+      }
+      return toError(error);
+    });
+  }
+
+  #loseStandby({message}: Error): void {
+    this.#listener.onConcession({
+      code: 'WARN_AUTOSSH_STANDBY',
+      message: `There is no standby until ssh is next started anew: ${message}`,
     });
   }
 
   #awaitIdleness(): void {
+    if (this.#ready.size === 0) return;
     this.#idle.set(this.#settings.idleTimeout, () => {
-      this.#first?.park('Nothing went through the tunnel for `idleTimeout`');
+      if (this.#first?.isReplacing) this.#awaitIdleness();
+      else this.#first?.park('Nothing went through the tunnel for `idleTimeout`');
     });
   }
 
@@ -230,4 +263,8 @@ export class Service {
       }),
     );
   }
+}
+
+function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

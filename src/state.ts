@@ -40,7 +40,8 @@ export type StateEvent =
 const from: Readonly<Record<StateEvent['type'], readonly StateName[]>> = {
   start: ['idle'],
   spawn: ['starting', 'waiting'],
-  ready: ['starting'],
+  // Waiting too: another may have been on its way already when one was lost.
+  ready: ['starting', 'waiting'],
   lost: ['up'],
   wait: ['starting', 'waiting'],
   end: ['idle', 'starting', 'up', 'waiting'],

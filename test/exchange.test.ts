@@ -258,7 +258,8 @@ describe('how it ended', () => {
     await pollUntil('both are open', () => way.accepted.length === 2 && opened.length === 2);
     exchange.targetFailed(way, 'connect failed: Connection refused');
     way.accepted[1]?.destroy();
-    // Its client has not ended: there is nobody left to speak to.
+    await pollUntil('its end', () => failing.ended);
+    failing.socket.end();
     expect(await failing.ending).toMatchObject({text: '', ended: true});
     await pollUntil('it is told', () => ends.length === 1);
     idle.socket.end();
@@ -277,6 +278,7 @@ describe('how it ended', () => {
     const one = come(exchange);
     one.socket.once('end', () => {
       exchange.targetFailed(way, 'connect failed: Connection refused');
+      one.socket.end();
     });
     await one.ending;
     await pollUntil('it is told', () => ends.length === 1);

@@ -512,12 +512,17 @@ describe('together', () => {
       {sshArguments: alone, standby: true},
       'Expected `standby` to be absent where `sshArguments` is given: what two ssh can have at once is not known',
     ],
-    ...[{}, {forwards: ['-R 0:a:1']}, {forwards: [{type: 'local', target: '1', steady: false}]}].flatMap(
-      (options): [object, string][] =>
-        [{lazy: true}, {idleTimeout: 1}].map((wanted) => [
-          {host: 'h', ...options, ...wanted},
-          `Expected \`${Object.keys(wanted).join('')}\` to be absent without a steady forward: ssh could not be started by a connection`,
-        ]),
+    ...(
+      [
+        [[], 'without a forward'],
+        [['-R 0:a:1'], 'with `forwards[0]`'],
+        [['-D 0', {type: 'local', target: '1', steady: false}], 'with `forwards[1]`'],
+      ] as const
+    ).flatMap(([forwards, where]): [object, string][] =>
+      [{lazy: true}, {idleTimeout: 1}].map((wanted) => [
+        {host: 'h', forwards, ...wanted},
+        `Expected \`${Object.keys(wanted).join('')}\` to be absent ${where}: only the connections of steady forwards are seen, start ssh and keep it`,
+      ]),
     ),
     ...[{lazy: true}, {idleTimeout: 1}].map((wanted): [object, string] => [
       {host: 'h', forwards: ['-D 0'], standby: true, ...wanted},
@@ -550,8 +555,8 @@ describe('together', () => {
     expect(withHost({forwards: ['-R 8080:a:1'], standby: false}).standby).toBe(false);
   });
 
-  test('one steady forward is enough for a connection to start ssh', () => {
-    const forwards = ['-R 8080:a:1', '-L 5432:a:1'];
+  test('steady forwards alone go with being lazy', () => {
+    const forwards = ['-D 0', '-L 5432:a:1'];
     expect(withHost({forwards, lazy: true, idleTimeout: 5})).toMatchObject({lazy: true, idleTimeout: 5});
   });
 
@@ -620,8 +625,8 @@ test('what is given is taken as it is', () => {
     maxHeld: 7,
     drainTimeout: 8,
     standby: false,
-    lazy: true,
-    idleTimeout: 9,
+    lazy: false,
+    idleTimeout: 0,
     sshPath: '-ssh',
     configFile: '-config',
     identityFile: 'key',
@@ -640,6 +645,7 @@ test('what is given is taken as it is', () => {
       {name: 'c', type: 'dynamic', steady: false, listen: {host: '127.0.0.1', port: 0}, target: undefined},
     ],
     heartbeat: {...options.heartbeat, remotePort: undefined},
+    idleTimeout: Infinity,
     identityFile: undefined,
     identityFiles: ['key'],
     sshOptions: [

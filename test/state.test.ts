@@ -35,7 +35,8 @@ const possible: Record<StateName, Partial<Record<StateEvent['type'], object>>> =
   // Spawned anew at once where only a port had to be chosen again.
   starting: {spawn: starting, ready: up, wait: waiting, end: stopping},
   up: {lost: {name: 'waiting', delay: 0}, end: stopping},
-  waiting: {spawn: starting, wait: waiting, end: stopping},
+  // Ready where another was on its way already when the one before it was lost.
+  waiting: {spawn: starting, ready: up, wait: waiting, end: stopping},
   stopping: {ended: {name: 'stopped', reason: 'stopped'}},
   stopped: {},
 };
@@ -74,7 +75,7 @@ test('whatever happens: stopping leads nowhere but to stopped, and stopped is fi
         if (state.name === 'stopped') expect(after).toBeUndefined();
         if (state.name === 'stopping') expect(after?.name ?? 'stopped').toBe('stopped');
         if (after?.name === 'stopped') expect(state.name).toBe('stopping');
-        if (after?.name === 'up') expect(state.name).toBe('starting');
+        if (after?.name === 'up') expect(state.name).toMatch(/^(starting|waiting)$/);
         state = after ?? state;
       }
     }),

@@ -98,7 +98,8 @@ export async function bridge(
       if (end !== undefined) return;
       const isEnding = way.isEnding();
       // Of what the other side has left unread the kernel says so: unix(7), and unix_release_sock() in Linux's af_unix.c.
-      if (isEnding && error.code === 'ECONNRESET' && connection.isRepeatable) {
+      const isUnread = error.code === 'ECONNRESET' || error.code === 'EPIPE';
+      if (isEnding && isUnread && connection.isRepeatable) {
         giveBack();
         return;
       }

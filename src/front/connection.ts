@@ -53,7 +53,7 @@ export class Connection {
 
   /** Whether the client has given up, or was refused. */
   get isGone(): boolean {
-    return this.#gone;
+    return this.#gone || this.client.destroyed;
   }
 
   /** Whether it was this side that gave up. */
@@ -119,13 +119,6 @@ export class Connection {
   refuse(): void {
     this.#refused = true;
     reset(this.client);
-  }
-
-  /** Closes it, both ways, once all that came for the client is written. */
-  close(): void {
-    this.upstream?.destroy();
-    if (this.client.writableFinished) this.client.destroy();
-    else this.client.once('finish', () => this.client.destroy());
   }
 
   readonly #look = (): void => {

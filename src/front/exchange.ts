@@ -32,6 +32,10 @@ interface Refusal {
   readonly saidAt: number;
 }
 
+/** So many of those that ssh had no room for try again at a time, and every so many milliseconds. */
+const perTurn = 32;
+const turnTime = 2;
+
 /** Without a heartbeat nothing tells when a way leads somewhere again: it is tried anew after so many milliseconds. */
 const breather = 20;
 
@@ -53,6 +57,9 @@ export class Exchange {
   #refusals: Refusal[] = [];
   /** Connections that were closed without a word, and want to know why. */
   readonly #asking = new Map<Connection, () => void>();
+  /** Those that ssh has no room for at the moment, as long as it accepts others. */
+  readonly #turns: (() => void)[] = [];
+  readonly #turn = new Alarm();
   #count = 0;
   #isClosed = false;
 
@@ -117,7 +124,7 @@ export class Exchange {
   /** No connection is served any more; what waits is refused. */
   close(): void {
     this.#isClosed = true;
-    for (const wake of [...this.#held.values()]) wake();
+    for (const wake of [...this.#held.values(), ...this.#asking.values(), ...this.#turns.splice(0)]) wake();
   }
 
   /** Cuts every connection off. */
@@ -139,7 +146,7 @@ export class Exchange {
       connection.way = way;
       this.#open.add(connection);
       const upstream = await enter(way, connection.forward);
-      if (upstream && !connection.isGone) {
+      if (upstream && upstream !== 'busy' && !connection.isGone) {
         connection.upstream = upstream;
         this.#listener.onOpen(connection);
         if (await this.#join(connection, way)) return;
@@ -148,13 +155,40 @@ export class Exchange {
         this.#leave(connection);
         continue;
       }
-      upstream?.destroy();
+      if (upstream && upstream !== 'busy') upstream.destroy();
       this.#leave(connection);
+      if (upstream === 'busy') await this.#waitForTurn();
       if (upstream) continue;
       // It led nowhere: nobody is sent there before it has shown that it does again.
-      if (way.beats()) this.distrust(way);
+      if (way.beats()) this.#doubt(way);
       else await pause(breather);
     }
+  }
+
+  /** Trusts it again when it answers, and does not wait for the next regular beat to ask it. */
+  #doubt(way: Way): void {
+    if (!this.#ways.has(way) || this.#distrusted.has(way)) return;
+    this.distrust(way);
+    void pause(breather)
+      .then(way.probe)
+      .then((alive) => {
+        if (alive) this.trust(way);
+      });
+  }
+
+  /** Until ssh has accepted some of those before it; a few at a time, or else all would ask in vain over and over. */
+  async #waitForTurn(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#isClosed) resolve();
+      else if (this.#turns.push(resolve) === 1) this.#giveTurns();
+    });
+  }
+
+  #giveTurns(): void {
+    this.#turn.set(turnTime, () => {
+      for (const go of this.#turns.splice(0, perTurn)) go();
+      if (this.#turns.length > 0) this.#giveTurns();
+    });
   }
 
   /** Serves it to its end. `false`: ssh ended and had read nothing of it. */
@@ -168,7 +202,7 @@ export class Exchange {
     if (end === 'unread') return false;
     await asked;
     this.#leave(connection);
-    const how = connection.isRefused ? 'cut' : end;
+    const how = connection.isRefused && end === 'client-gone' ? 'cut' : end;
     this.#listener.onEnd(connection, connection.refusal === undefined ? how : 'target-failed');
     return true;
   }
@@ -186,8 +220,6 @@ export class Exchange {
       this.#asking.delete(connection);
       connection.refusal = this.#takeRefusal(connection);
     }
-    // There is nobody to whom the client could go on to speak.
-    if (connection.refusal !== undefined) connection.close();
   }
 
   #takeRefusal({way}: Connection): string | undefined {

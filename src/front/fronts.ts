@@ -34,8 +34,8 @@ export interface Traffic {
 export interface FrontsListener {
   readonly onConnection: (connection: Connection) => void;
   readonly onConnectionEnd: (connection: Connection, end: ConnectionEnd) => void;
-  /** There is a connection, where there was none. */
-  readonly onBusy: () => void;
+  /** A connection has come. */
+  readonly onCome: () => void;
   /** The last connection has ended. */
   readonly onIdle: () => void;
 }
@@ -54,7 +54,9 @@ export class Fronts {
   /** Those that have been told of. */
   readonly #told = new WeakSet<Connection>();
   #size = 0;
-  #onEmpty: (() => void) | undefined;
+  #onEmpty: (() => void)[] = [];
+  #isOpen = false;
+  #isDraining = false;
 
   constructor(forwards: readonly Forward[], settings: ExchangeSettings, listener: FrontsListener) {
     this.#forwards = forwards;
@@ -107,6 +109,7 @@ export class Fronts {
         throw await taken(forward, error as Error);
       }
     }
+    this.#isOpen = true;
   }
 
   /** Connections that have not ended, be they held or open. */
@@ -139,13 +142,26 @@ export class Fronts {
     return traffic;
   }
 
+  /** Resolves when every connection has ended. */
+  async emptied(): Promise<void> {
+    if (this.#size > 0) await new Promise<void>((resolve) => this.#onEmpty.push(resolve));
+  }
+
+  /** Whether new connections are turned away. */
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
   /** Takes no new connections, and gives the open ones so many milliseconds to finish. */
   async drain(milliseconds: number, signal: AbortSignal): Promise<void> {
+    this.#isDraining = true;
+    // One that is closed before it listens would never say so; there is nobody either.
+    if (!this.#isOpen) return;
     for (const listener of this.#listeners) listener.close();
     if (this.#size === 0 || milliseconds === 0) return;
     const alarm = new Alarm();
     await new Promise<void>((resolve) => {
-      this.#onEmpty = resolve;
+      this.#onEmpty.push(resolve);
       alarm.set(milliseconds, resolve);
       signal.addEventListener(
         'abort',
@@ -169,7 +185,7 @@ export class Fronts {
     const count = this.#counts[index];
     if (count) count.total++;
     this.#size++;
-    if (this.#size === 1) this.#listener.onBusy();
+    this.#listener.onCome();
     this.exchange.accept(index, client);
   }
 
@@ -210,7 +226,7 @@ export class Fronts {
     this.#listener.onConnectionEnd(connection, end);
     this.#size--;
     if (this.#size > 0) return;
-    this.#onEmpty?.();
+    for (const resolve of this.#onEmpty.splice(0)) resolve();
     this.#listener.onIdle();
   }
 }

@@ -11,9 +11,9 @@ export interface FrontOptions {
   readonly drainTimeout?: number | false;
   /** A second ssh, ready and beaten, waits for the loss of the first. @default false */
   readonly standby?: boolean;
-  /** ssh is started with the first connection; `start()` only listens. @default false */
+  /** ssh is started with the first connection; `start()` only listens. All forwards have to be steady. @default false */
   readonly lazy?: boolean;
-  /** So long after its last connection has closed ssh is ended; the listeners stay. 0: never. @default 0 */
+  /** So long after the last connection ssh is ended; the listeners stay. All forwards have to be steady. 0: never. @default 0 */
   readonly idleTimeout?: number | false;
 }
 
@@ -65,9 +65,10 @@ export function resolveFront(
     ['idleTimeout', idleTimeout !== Infinity],
   ] as const) {
     if (!on) continue;
-    if (!forwards.some((one) => one.steady))
+    const blind = forwards.findIndex((one) => !one.steady);
+    if (forwards.length === 0 || blind >= 0)
       throw new TypeError(
-        `Expected \`${name}\` to be absent without a steady forward: ssh could not be started by a connection`,
+        `Expected \`${name}\` to be absent ${forwards.length === 0 ? 'without a forward' : `with \`forwards[${String(blind)}]\``}: only the connections of steady forwards are seen, start ssh and keep it`,
       );
     if (standby)
       throw new TypeError(

@@ -29,27 +29,27 @@ export interface Way {
 const fresh = 5;
 
 /**
- * Opens a connection into the tunnel. `undefined`: this way does not, or no longer, lead anywhere, and nothing has been
- * sent on it.
+ * Opens a connection into the tunnel. `undefined`: this way does not, or no longer, lead anywhere; `'busy'`: it has no room
+ * at the moment, because ssh lets no more than 128 wait to be accepted (SSH_LISTEN_BACKLOG). Nothing has been sent on it.
  *
  * ssh accepts connections while it is alone with itself, so a connect proves nothing. A tunnel that has been silent is
  * asked first, and not beside: a beat and the opening of a channel on the way at once hold each other up (ssh leaves
  * Nagle's algorithm on where there is no terminal).
  */
-export async function enter(way: Way, forward: number): Promise<Socket | undefined> {
+export async function enter(way: Way, forward: number): Promise<Socket | 'busy' | undefined> {
   if (now() - way.heardAt > fresh && (await way.probe()) === false) return undefined;
   const socket = connect({path: way.socketOf(forward), allowHalfOpen: true});
   socket.unref();
-  const connected = await new Promise<boolean>((resolve) => {
+  const outcome = await new Promise<'connected' | 'busy' | undefined>((resolve) => {
     socket.once('connect', () => {
-      resolve(true);
+      resolve('connected');
     });
     socket.on('error', (error: NodeJS.ErrnoException) => {
       // Something that clears temporary files has taken it for an old one.
       if (error.code === 'ENOENT') way.lost();
-      resolve(false);
+      resolve(error.code === 'EAGAIN' ? 'busy' : undefined);
     });
   });
-  if (!connected) return undefined;
+  if (outcome !== 'connected') return outcome;
   return socket;
 }

@@ -79,6 +79,25 @@ describe('stop({drain})', () => {
     await within(10_000, 'stop()', stopped);
   });
 
+  test('connect() is no way in either', async () => {
+    const {tunnel} = await scene.tunnelUp();
+    await open(tunnel, 0);
+    const one = await client(tunnel);
+    await one.echo('one');
+    const stopped = tunnel.stop({drain: 20_000});
+    expect(() => tunnel.connect()).toThrow(expect.objectContaining({code: 'ERR_AUTOSSH_STOPPED'}));
+    one.socket.end();
+    await stopped;
+  });
+
+  test('before the listeners are there: it ends, and so does start()', async () => {
+    const {tunnel, events} = scene.tunnel();
+    const started = rejection(tunnel.start());
+    await tunnel.stop({drain: 100});
+    expect(await started).toMatchObject({code: 'ERR_AUTOSSH_STOPPED'});
+    expect(events.of('stop')).toEqual([{reason: 'stopped'}]);
+  });
+
   test('a wrong one is a TypeError', async () => {
     const {tunnel} = await scene.tunnelUp();
     await expect(tunnel.stop({drain: -1})).rejects.toThrow(TypeError);
@@ -209,6 +228,25 @@ describe('figures and events', () => {
       [3, 'finished', 3],
     ]);
     for (const {duration} of ends) expect(duration).toBeGreaterThanOrEqual(0);
+  });
+
+  test('every connection is told before the stop, and how it ended stays true', async () => {
+    const target = scene.use(
+      await serve({}, (socket) => {
+        socket.resume();
+        socket.end();
+      }),
+    );
+    const {tunnel, events} = scene.tunnel({forwards: [`-L 0:127.0.0.1:${String(target.port)}`]});
+    await tunnel.start();
+    const one = await client(tunnel);
+    await pollUntil('its end', () => one.ended);
+    one.socket.end();
+    await one.ending;
+    await tunnel.stop();
+    expect(traffic(tunnel)).toMatchObject({open: 0, total: 1});
+    expect(events.all.map(({name}) => name).slice(-2)).not.toContain('connection-end');
+    expect(events.count('connection-end')).toBe(1);
   });
 
   test('what a listener throws is no harm to the connection', async () => {

@@ -2,7 +2,7 @@ import {createHash} from 'node:crypto';
 import {once as nodeOnce} from 'node:events';
 import {rmSync} from 'node:fs';
 import {describe, expect, test} from 'vitest';
-import {pollUntil, serve, temporaryEntries, within} from '../support/index.js';
+import {pollUntil, serve, signal, temporaryEntries, within} from '../support/index.js';
 import {once, patientHeartbeat, placeOf, setScene, starts, talk, type Subject} from '../faults/scene.js';
 import {Client, client, open, traffic, waiting} from './client.js';
 
@@ -255,4 +255,15 @@ test('the private sockets are removed by something that clears temporary files: 
   expect(await Promise.all(texts.map((text) => talk(tunnel, text)))).toEqual(texts);
   expect(starts(subject)).toBe(2);
   expect(events.of('disconnect')).toMatchObject([{outcome: {message: 'The private socket of ssh was removed'}}]);
+});
+
+test('more come at once than ssh lets wait: each has its turn, and none waits for the next regular beat', async () => {
+  const subject = await scene.tunnelUp({heartbeat: {interval: 60_000, timeout: 30_000}});
+  const {tunnel} = subject;
+  await open(tunnel, 0);
+  signal(tunnel.pid ?? 0, 'SIGKILL');
+  const texts = Array.from({length: 400}, (_, n) => `text ${String(n)}`);
+  expect(await within(25_000, 'all of them', Promise.all(texts.map((text) => talk(tunnel, text))))).toEqual(texts);
+  await open(tunnel, 0);
+  expect(traffic(tunnel)).toMatchObject({failed: 0, refused: 0});
 });

@@ -63,7 +63,48 @@ describe('lazy', () => {
   });
 });
 
+describe('lazy, wanted before it listens', () => {
+  test('by ready()', async () => {
+    const {tunnel} = scene.tunnel({lazy: true});
+    const started = tunnel.start();
+    await Promise.all([tunnel.ready(), started]);
+    expect(await talk(tunnel)).toBe('ping');
+  });
+
+  test('by connect()', async () => {
+    const {tunnel} = scene.tunnel({lazy: true});
+    const started = tunnel.start();
+    const one = new Client(tunnel.connect());
+    await one.echo('early');
+    await started;
+    one.socket.destroy();
+  });
+});
+
+test('lazy knows no gate: a server that is away when the first connection comes is waited for', async () => {
+  const subject = scene.tunnel({lazy: true, restart: quickRestart});
+  const {tunnel} = subject;
+  await tunnel.start();
+  await scene.sshd.halt();
+  const failed = once(tunnel, 'restart');
+  const one = await client(tunnel);
+  one.socket.write('patience');
+  await failed;
+  await scene.sshd.restart();
+  await one.until('patience');
+  one.socket.destroy();
+});
+
 describe('idleTimeout', () => {
+  test('is no matter while ssh is being replaced', async () => {
+    const subject = scene.tunnel({idleTimeout: 300});
+    const {tunnel} = subject;
+    await tunnel.start();
+    // Longer than it takes to log in, again and again: one of the timers rings meanwhile.
+    for (let n = 0; n < 5; n++) await tunnel.restart();
+    expect(starts(subject)).toBeGreaterThanOrEqual(6);
+  });
+
   test('ends ssh after the last connection, keeps the port, and starts it again for the next', async () => {
     const subject = scene.tunnel({idleTimeout: 150, heartbeat: patientHeartbeat});
     const {tunnel, events} = subject;

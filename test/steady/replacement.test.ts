@@ -1,5 +1,3 @@
-import {writeFileSync, chmodSync} from 'node:fs';
-import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import {alive, freePort, signal, snapshot, expectNothingLeft, waitForExit, within} from '../support/index.js';
 import {
@@ -13,20 +11,10 @@ import {
   talk,
   type Subject,
 } from '../faults/scene.js';
+import {changeable} from './changeable.js';
 import {client, open, traffic, waiting} from './client.js';
 
 const scene = setScene();
-
-/** A program that is ssh until it is told otherwise. */
-function changeable(): {sshPath: string; become: (body: string) => void} {
-  const sshPath = join(scene.sshd.folder, 'ssh');
-  const become = (body: string): void => {
-    writeFileSync(sshPath, `#!/bin/sh\n${body}\n`);
-    chmodSync(sshPath, 0o755);
-  };
-  become('exec ssh "$@"');
-  return {sshPath, become};
-}
 
 /** New connections, one after the other, until something is done; each is answered, or this rejects. */
 async function load({tunnel}: Subject, during: Promise<unknown>): Promise<number> {
@@ -139,10 +127,14 @@ describe('restart()', () => {
     expect(await talk(tunnel)).toBe('ping');
     await restarted;
     expect(starts(subject)).toBe(2);
+    expect(tunnel.state).toBe('up');
+    expect(tunnel.stats().forwards[0]?.bound).toBe(true);
+    await tunnel.ready();
+    expect(subject.events.of('state').map(({to}) => to)).toEqual(['starting', 'up', 'waiting', 'up']);
   });
 
   test('the new one fails: it rejects, and the old one goes on', async () => {
-    const {sshPath, become} = changeable();
+    const {sshPath, become} = changeable(scene.sshd.folder);
     const subject = await scene.tunnelUp({sshPath, heartbeat: patientHeartbeat});
     const {tunnel, events} = subject;
     const {pid} = tunnel;
@@ -162,7 +154,7 @@ describe('restart()', () => {
   });
 
   test('the new one hangs: it rejects after readyTimeout, and the old one goes on', async () => {
-    const {sshPath, become} = changeable();
+    const {sshPath, become} = changeable(scene.sshd.folder);
     const {tunnel} = await scene.tunnelUp({sshPath, readyTimeout: 3_000, heartbeat: patientHeartbeat});
     const {pid} = tunnel;
     become('exec sleep 1000');

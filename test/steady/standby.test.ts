@@ -2,6 +2,7 @@ import {describe, expect, test} from 'vitest';
 import {alive, Relay, signal, waitForExit, waitForState} from '../support/index.js';
 import {once, patientHeartbeat, quickHeartbeat, setScene, starts, talk, type Subject} from '../faults/scene.js';
 import type {AutoSSHOptions} from '../../src/index.js';
+import {changeable, denied, refused} from './changeable.js';
 import {client, open, traffic} from './client.js';
 
 const scene = setScene();
@@ -142,5 +143,69 @@ describe('standby', () => {
     await subject.tunnel.start();
     expect(await talk(subject.tunnel)).toBe('ping');
     expect(starts(subject)).toBe(1);
+  });
+
+  test.each([
+    ['retries are over', {retries: 1, minTimeout: 1, maxTimeout: 1}],
+    ['shouldRestart says no', {shouldRestart: () => false}],
+  ])('the first is lost for good (%s): the spare serves on, and only with it all is over', async (_, restart) => {
+    const {sshPath, become} = changeable(scene.sshd.folder);
+    const {tunnel, serving, spare, events} = await pair({sshPath, restart});
+    const warned = once(tunnel, 'warning');
+    become(denied);
+    signal(serving, 'SIGKILL');
+    const kept = await client(tunnel);
+    await kept.echo('one ');
+    expect(await warned).toMatchObject({code: 'WARN_AUTOSSH_STANDBY'});
+    await kept.echo('two');
+    expect(await talk(tunnel)).toBe('ping');
+    expect(tunnel).toMatchObject({pid: spare, state: 'up'});
+    expect(events.of('state').map(({to}) => to)).toEqual(['starting', 'up']);
+    const fatal = once(tunnel, 'fatal');
+    signal(spare, 'SIGKILL');
+    expect(await fatal).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP'});
+    expect(events.count('stop')).toBe(1);
+  });
+
+  test('both are lost for good: it is over, and nothing is started any more', async () => {
+    const {sshPath, become} = changeable(scene.sshd.folder);
+    const subject = await pair({sshPath, restart: {retries: 1, minTimeout: 1, maxTimeout: 1}});
+    const fatal = once(subject.tunnel, 'fatal');
+    become(denied);
+    signal(subject.serving, 'SIGKILL');
+    signal(subject.spare, 'SIGKILL');
+    expect(await fatal).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP'});
+    become('exec ssh "$@"');
+    await subject.tunnel.stop();
+    expect(subject.tunnel.state).toBe('stopped');
+    expect(subject.events.count('stop')).toBe(1);
+  });
+
+  test('the spare fails to start at first: that is no matter of the gate, and it is tried again', async () => {
+    const {sshPath, become} = changeable(scene.sshd.folder);
+    const subject = scene.tunnel({standby: true, heartbeat: patientHeartbeat, sshPath});
+    const {tunnel, events} = subject;
+    tunnel.once('connect', () => {
+      become(refused);
+    });
+    const failed = once(tunnel, 'restart');
+    await tunnel.start();
+    expect((await failed).outcome).toMatchObject({code: 'ERR_AUTOSSH_CONNECT'});
+    become('exec ssh "$@"');
+    await once(tunnel, 'connect');
+    expect(events.count('warning')).toBe(0);
+    expect(events.of('state').map(({to}) => to)).toEqual(['starting', 'up']);
+  });
+
+  test('nothing was said on a connection, and its ssh dies as the first word comes: the spare gets that', async () => {
+    const {tunnel, serving} = await pair();
+    const one = await client(tunnel);
+    await open(tunnel, 1);
+    signal(serving, 'SIGKILL');
+    // It is gone before this process hears of it, and the word finds nobody.
+    while (alive(serving));
+    one.socket.write('first');
+    await one.until('first');
+    one.socket.destroy();
   });
 });

@@ -1,5 +1,5 @@
 import {createHash} from 'node:crypto';
-import {Agent, createServer as createHTTPServer, request} from 'node:http';
+import {Agent, createServer as createHTTPServer, get, request} from 'node:http';
 import {once as nodeOnce} from 'node:events';
 import type {AddressInfo, Socket} from 'node:net';
 import {describe, expect, test} from 'vitest';
@@ -272,6 +272,27 @@ describe('connect()', () => {
       server.close();
       server.closeAllConnections();
     }
+  });
+
+  test('its timeout, as an http.Agent sets it for a request', async () => {
+    const silent = scene.use(await serve({}, (socket) => socket.resume()));
+    const {tunnel} = scene.tunnel({forwards: [`-L 0:127.0.0.1:${String(silent.port)}`]});
+    await tunnel.start();
+    const agent = new Agent();
+    agent.createConnection = () => tunnel.connect();
+    const asked = get({agent, host: 'db.internal', path: '/', timeout: 200});
+    await nodeOnce(asked, 'timeout');
+    const failed = nodeOnce(asked, 'error');
+    asked.destroy(new Error('too slow'));
+    await failed;
+    agent.destroy();
+    const one = tunnel.connect();
+    const called: string[] = [];
+    one.setTimeout(50, () => called.push('first'));
+    await nodeOnce(one, 'timeout');
+    one.setTimeout(0);
+    expect(called).toEqual(['first']);
+    one.destroy();
   });
 
   test('during an outage it waits, with what was written', async () => {

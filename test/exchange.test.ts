@@ -228,6 +228,21 @@ test('holdTimeout is counted from when there was no ready ssh, not while one had
   expect(ends).toEqual([]);
 });
 
+test('maxHeld counts those that wait for a proof too, once that takes suspiciously long', async () => {
+  const {exchange, ends} = makeExchange({maxHeld: 3});
+  const way = await makeWay();
+  let judge = (_alive: boolean): void => undefined;
+  way.verdict = new Promise((resolve) => (judge = resolve));
+  exchange.offer(way);
+  const first = Array.from({length: 5}, () => come(exchange));
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(ends).toEqual([]);
+  expect(await come(exchange).ending).toMatchObject({error: 'ECONNRESET'});
+  judge(true);
+  for (const one of first) await one.echo('x');
+  expect(ends.map(({end}) => end)).toEqual(['refused']);
+});
+
 describe('how it ended', () => {
   test.each<[ConnectionEnd, boolean]>([
     ['finished', false],

@@ -32,6 +32,9 @@ interface Refusal {
   readonly saidAt: number;
 }
 
+/** A tunnel that works proves that in less, in milliseconds. */
+const suspicious = 100;
+
 /** So many of those that ssh had no room for try again at a time, and every so many milliseconds. */
 const perTurn = 32;
 const turnTime = 2;
@@ -53,6 +56,8 @@ export class Exchange {
   readonly #distrusted = new Set<Way>();
   readonly #held = new Map<Connection, () => void>();
   readonly #open = new Set<Connection>();
+  /** Those that a way has to prove itself alive to, with the time they began to wait for that, oldest first. */
+  readonly #entering = new Map<Connection, number>();
   readonly #drained = new Map<Way, () => void>();
   #refusals: Refusal[] = [];
   /** Connections that were closed without a word, and want to know why. */
@@ -136,7 +141,8 @@ export class Exchange {
     for (let isFirst = true; ; isFirst = false) {
       // One that has been led nowhere waits no longer than any other.
       const patience = isFirst || (!connection.isGone && this.#patienceOf(connection) > 0);
-      const way = patience ? (this.#currentWay() ?? (await this.#hold(connection))) : undefined;
+      const isOneTooMany = isFirst && this.#isCrowded();
+      const way = patience && !isOneTooMany ? (this.#currentWay() ?? (await this.#hold(connection))) : undefined;
       if (!way) {
         this.#listener.onEnd(connection, connection.isGone && !connection.isRefused ? 'gave-up' : 'refused');
         connection.refuse();
@@ -145,7 +151,9 @@ export class Exchange {
       connection.held = now() - connection.since;
       connection.way = way;
       this.#open.add(connection);
+      this.#entering.set(connection, now());
       const upstream = await enter(way, connection.forward);
+      this.#entering.delete(connection);
       if (upstream && upstream !== 'busy' && !connection.isGone) {
         connection.upstream = upstream;
         this.#listener.onOpen(connection);
@@ -163,6 +171,12 @@ export class Exchange {
       if (way.beats()) this.#doubt(way);
       else await pause(breather);
     }
+  }
+
+  /** Whether as many wait as may, those too that wait for a proof which takes suspiciously long. */
+  #isCrowded(): boolean {
+    const [oldest = Infinity] = this.#entering.values();
+    return now() - oldest > suspicious && this.#held.size + this.#entering.size >= this.#settings.maxHeld;
   }
 
   /** Trusts it again when it answers, and does not wait for the next regular beat to ask it. */

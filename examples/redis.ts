@@ -23,8 +23,8 @@ tunnel.on('disconnect', ({outcome}) => {
 const redis = new Redis(tunnel.url(`redis://${REDIS_HOST}:${REDIS_PORT}`), {
   ...(REDIS_USERNAME && {username: REDIS_USERNAME}),
   ...(REDIS_PASSWORD && {password: REDIS_PASSWORD}),
-  // Its connection is cut off with its ssh. The port is still there, so it may come back at once: the tunnel makes it wait.
-  retryStrategy: () => 0,
+  // Its connection is cut off with its ssh. The port is still there, so it may come back soon: the tunnel makes it wait.
+  retryStrategy: (attempt) => Math.min(attempt * 50, 2000),
   // A command whose answer is lost with its connection is sent again, as is ioredis' default: all of these may be done twice.
   // `false` makes it fail instead, for what must not, an INCR for one.
   autoResendUnfulfilledCommands: true,

@@ -84,7 +84,10 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     return this.#state.name === 'starting' || this.#state.name === 'up' ? this.#service.pid : undefined;
   }
 
-  /** What is really bound, ephemeral ports filled in; empty until the tunnel was ready for the first time. */
+  /**
+   * What is really bound, ephemeral ports filled in; empty until the tunnel was ready for the first time, or with `lazy`
+   * until it listens.
+   */
   get forwards(): readonly Forward[] {
     return this.#forwards;
   }
@@ -174,20 +177,23 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
    * Ends the tunnel, in whatever state it is. Resolves when no process, timer, socket, listener or temporary file of it
    * is left. Calling it again waits for the same end.
    *
-   * @param options - with `drain`, no new connection is taken at once, and open ones may finish for so many milliseconds
+   * @param options - with `drain`, no new connection is taken at once, and those that are open or wait for ssh may finish for
+   * so many milliseconds; a second call without it cuts that short
    */
-  async stop({drain = 0}: {readonly drain?: number} = {}): Promise<void> {
-    if (number('drain', drain) > 0 && this.#isStarted()) await this.#service.drain(drain, this.#halt.signal);
+  async stop({drain = 0}: {readonly drain?: number | false} = {}): Promise<void> {
+    const patience = number('drain', drain, {off: true});
+    if (patience > 0 && this.#isStarted()) await this.#service.drain(patience, this.#halt.signal);
     this.#end('stopped');
     await this.#finished;
   }
 
   /**
    * A stream straight into the tunnel, without any TCP port: for the `stream` of pg and mysql2, or the `createConnection`
-   * of an `http.Agent`. It waits for a ready ssh as a connection does.
+   * of an `http.Agent`. It waits for a ready ssh as a connection does, and when the tunnel loses it, it emits `'error'` with
+   * `ECONNRESET`.
    *
-   * @param nameOrIndex - of a steady local forward; without an argument the first
-   * @throws AutoSSHError if the tunnel was not started or has ended, RangeError if there is no such forward
+   * @param nameOrIndex - of a steady local forward; without an argument `forwards[0]`
+   * @throws AutoSSHError if the tunnel was not started, drains or has ended; RangeError if there is no such forward
    */
   connect(nameOrIndex: string | number = 0): TunnelStream {
     if (this.#state.name === 'stopping' || this.#state.name === 'stopped') throw this.#endError();
@@ -197,7 +203,10 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     const {forwards} = this.#settings;
     const index = forwards.findIndex((one, place) => one.name === nameOrIndex || place === nameOrIndex);
     if (forwards[index]?.type !== 'local' || !forwards[index].steady) {
-      throw new RangeError(`There is no steady local forward ${String(nameOrIndex)}`);
+      const steady = forwards.flatMap((one) => (one.type === 'local' && one.steady ? [`'${one.name}'`] : []));
+      throw new RangeError(
+        `There is no steady local forward ${typeof nameOrIndex === 'number' ? String(nameOrIndex) : `'${nameOrIndex}'`}; steady local ones are: ${steady.join(', ') || 'none'}`,
+      );
     }
     return this.#service.connect(index);
   }
@@ -205,6 +214,9 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
   /**
    * The same URL with host and port replaced by those of the forward that leads there, so that
    * `postgres://me:secret@db.internal:5432/app` becomes `postgres://me:secret@127.0.0.1:40123/app`.
+   *
+   * The target is compared letter for letter, and where the URL has no port the scheme's is taken. TLS still sees the host
+   * of the result: name the server's own (`servername`).
    *
    * @throws RangeError if no local forward leads there, as before the tunnel was ready for the first time
    */

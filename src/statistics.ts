@@ -9,7 +9,7 @@ export interface AutoSSHStats {
   readonly state: StateName;
   /** How often ssh has been started. */
   readonly starts: number;
-  /** How often it was started again. */
+  /** How often it was started again: a standby, and a start after idleness, count too. */
   readonly restarts: number;
   /** How long the tunnel has been up without a break; 0 when it is not. */
   readonly uptime: number;
@@ -28,15 +28,15 @@ export interface AutoSSHStats {
   };
   /** How the last ssh ended; `null` before the first end. */
   readonly lastOutcome: Outcome | null;
-  /** The forwards as they were last bound; empty until the tunnel was ready for the first time. */
+  /** The forwards as they were last bound: `tunnel.forwards`. */
   readonly forwards: readonly ForwardStats[];
-  /** Connections for which ssh could not reach the target; which forward they came through ssh does not tell. */
+  /** Connections for which ssh could not reach the target; of steady forwards each `connection-end` tells more. */
   readonly targetFailures: number;
 }
 
 /** One forward in {@link AutoSSHStats}. */
 export interface ForwardStats extends Forward {
-  /** Whether it is bound now. */
+  /** Whether a ready ssh serves it now; a steady one listens all the time. */
   readonly bound: boolean;
   /** Its connections; `null` for a direct forward, whose connections only ssh knows. */
   readonly connections: Traffic | null;

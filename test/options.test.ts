@@ -502,12 +502,15 @@ describe('together', () => {
         [{forwards: [{type: 'local', target: '1', steady: false}]}, '`forwards[0]`'],
         [{forwards: [{type: 'dynamic', steady: false}]}, '`forwards[0]`'],
         [{forwards: ['-L /run/a.sock:a:1']}, '`forwards[0]`'],
-        [{forwards: ['-L 0:a:1'], heartbeat: {remotePort: 8080}}, '`heartbeat.remotePort`'],
       ] as const
     ).map(([options, what]): [object, string] => [
       {host: 'h', standby: true, ...options},
       `Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``,
     ]),
+    [
+      {host: 'h', standby: true, forwards: ['-L 0:a:1'], heartbeat: {remotePort: 8080}},
+      'Expected `heartbeat.remotePort` to be absent with `standby`: only one ssh can have it listened on at the server',
+    ],
     [
       {sshArguments: alone, standby: true},
       'Expected `standby` to be absent where `sshArguments` is given: what two ssh can have at once is not known',

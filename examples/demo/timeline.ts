@@ -46,7 +46,7 @@ export interface QueryTally {
   lost: number;
   /**
    * Failed, and began after the break, on a connection that was there before it: nobody can know that such a connection is
-   * dead before something is sent on it. Or on a new one in the first 5 ms, when the tunnel has just been heard from.
+   * dead before something is sent on it.
    */
   stale: number;
   /** Failed, and was neither: none may. */

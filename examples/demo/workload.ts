@@ -8,8 +8,6 @@ import type {QueryTally, Verdict} from './timeline.js';
 
 /** So long a query may take without having waited for anything. */
 const promptly = 100;
-/** A tunnel that has just been heard from is not asked whether it lives before a new connection enters it. */
-const unasked = 5;
 /** A query that fails so often is not answered any more. */
 const maxAttempts = 50;
 
@@ -212,7 +210,7 @@ export class Workload {
   #count(began: number, connected: number | undefined): void {
     const tally = this.#tally;
     if (began <= tally.brokenAt) tally.lost++;
-    else if (Math.min(began, connected ?? Infinity) <= this.#readAt + unasked) tally.stale++;
+    else if (Math.min(began, connected ?? Infinity) <= this.#readAt) tally.stale++;
     else tally.failed++;
   }
 

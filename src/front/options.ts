@@ -7,9 +7,12 @@ export interface FrontOptions {
   readonly holdTimeout?: number | false;
   /** So many connections wait at most; the next is reset. @default 1024 */
   readonly maxHeld?: number;
-  /** So long an ssh that was replaced may finish the connections it has. @default 30000 */
+  /** So long an ssh that was replaced may finish the connections it has; what is left is reset. 0: at once. @default 30000 */
   readonly drainTimeout?: number | false;
-  /** A second ssh, ready and beaten, waits for the loss of the first. @default false */
+  /**
+   * A second ssh, ready and beaten, waits for the loss of the first. Refused with what only one ssh can have (a fixed remote
+   * port, a direct forward, `heartbeat.remotePort`, `sshArguments`) and with `lazy` and `idleTimeout`. @default false
+   */
   readonly standby?: boolean;
   /** ssh is started with the first connection; `start()` only listens. All forwards have to be steady. @default false */
   readonly lazy?: boolean;
@@ -54,10 +57,14 @@ export function resolveFront(
       'Expected `standby` to be absent where `sshArguments` is given: what two ssh can have at once is not known',
     );
   const single = forwards.findIndex((one) => !canOverlap(one));
-  if (standby && (single >= 0 || remotePort !== undefined)) {
-    const what = single >= 0 ? `\`forwards[${String(single)}]\`` : '`heartbeat.remotePort`';
+  if (standby && single < 0 && remotePort !== undefined) {
     throw new TypeError(
-      `Expected ${what} to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``,
+      'Expected `heartbeat.remotePort` to be absent with `standby`: only one ssh can have it listened on at the server',
+    );
+  }
+  if (standby && single >= 0) {
+    throw new TypeError(
+      `Expected \`forwards[${String(single)}]\` to be one that two ssh can have at once, because of \`standby\`: no fixed remote port, no Unix socket and no \`steady: false\``,
     );
   }
   for (const [name, on] of [

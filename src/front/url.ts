@@ -45,6 +45,6 @@ function listenFor(authority: string, scheme: string, forwards: readonly Forward
   if (found) return found.listen;
   const targets = forwards.flatMap(({type, target}) => (type === 'local' && target ? [formatAddress(target)] : []));
   throw new RangeError(
-    `No local forward leads to ${host}:${String(port ?? '(no port)')}; there are: ${targets.join(', ') || 'none'}`,
+    `No local forward leads to ${host}:${String(port ?? '(no port)')}; there are: ${targets.join(', ') || 'none (they are known once the tunnel is ready)'}`,
   );
 }

@@ -29,7 +29,7 @@ export type Endpoint =
 export interface LocalForward {
   /** ssh's `-L`. */
   readonly type: 'local';
-  /** Where ssh listens on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
+  /** Where to listen on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
   readonly listen?: Endpoint;
   /** Where connections go to, as seen from the server. */
   readonly target: Endpoint;
@@ -59,7 +59,7 @@ export interface RemoteForward {
 export interface DynamicForward {
   /** ssh's `-D`. */
   readonly type: 'dynamic';
-  /** Where ssh listens on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
+  /** Where to listen on this machine; without it, or with port `0`, on a free port. @default an ephemeral port of 127.0.0.1 */
   readonly listen?: Endpoint;
   /** As for a local forward. @default true for a TCP port, false for a Unix socket */
   readonly steady?: boolean;

@@ -71,7 +71,7 @@ async function play(peace: number): Promise<boolean> {
     [],
     [
       [
-        'With a standby: a second ssh waits for the loss of the first (what breaks the server or the path breaks both)',
+        'With a standby, a second ssh that waits (a broken server or path breaks both)',
         'bold',
       ],
     ],

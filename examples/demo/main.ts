@@ -67,15 +67,7 @@ async function play(peace: number): Promise<boolean> {
 
   screen.print([], [['With one ssh', 'bold']]);
   const alone = await act(stage, 'with one ssh', 'entry', false);
-  screen.print(
-    [],
-    [
-      [
-        'With a standby, a second ssh that waits (a broken server or path breaks both)',
-        'bold',
-      ],
-    ],
-  );
+  screen.print([], [['With a standby, a second ssh that waits (a broken server or path breaks both)', 'bold']]);
   const doubled = await act(stage, 'with a standby', 'entry_standby', true);
   screen.print([], ...alone.summary, [], ...doubled.summary, [], ...legendLines());
   return alone.isGood && doubled.isGood;

@@ -123,14 +123,16 @@ export class Series {
     this.#successor ??= this.#getReady(false).finally(() => {
       this.#successor = undefined;
     });
+    let next: Session;
     try {
-      await this.#successor;
+      next = await this.#successor;
     } catch (error) {
       if (!(error instanceof LifeEnded)) throw error;
       if (error.outcome.reason === 'requested') return false;
       throw outcomeError(error.outcome);
     }
-    if (old) void this.#retire(old, message);
+    // Whoever asked as it became ready, in a listener of its connect, has it already.
+    if (old && old !== next) void this.#retire(old, message);
     return true;
   }
 
@@ -311,6 +313,7 @@ export class Series {
     const wake = (this.#wake = new AbortController());
     if (!this.#signal.aborted) await sleep(Infinity, wake.signal);
     this.#wake = undefined;
+    this.#outageSince = now();
     this.#signal.throwIfAborted();
   }
 

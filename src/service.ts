@@ -92,7 +92,9 @@ export class Service {
     } finally {
       this.#idle.stop();
       this.#fronts.close();
-      this.#standby?.end('The tunnel has ended');
+      const standby = this.#standby;
+      this.#standby = undefined;
+      standby?.end('The tunnel has ended');
       await this.#standbyEnd;
       await this.#fronts.emptied();
       await this.#provision?.close();

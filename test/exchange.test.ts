@@ -235,7 +235,7 @@ test('maxHeld counts those that wait for a proof too, once that takes suspicious
   way.verdict = new Promise((resolve) => (judge = resolve));
   exchange.offer(way);
   const first = Array.from({length: 5}, () => come(exchange));
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await new Promise((resolve) => setTimeout(resolve, 1_100));
   expect(ends).toEqual([]);
   expect(await come(exchange).ending).toMatchObject({error: 'ECONNRESET'});
   judge(true);

@@ -27,6 +27,8 @@ export class Connection {
   readonly forward: number;
   readonly client: Client;
   readonly since = now();
+  /** Whether it was joined with an ssh, ever. */
+  wasServed = false;
   /** When it first found no ready ssh. */
   stuckAt: number | undefined;
   /** How long it was held before it was served, in milliseconds. */

@@ -33,11 +33,15 @@ interface Refusal {
 }
 
 /** A tunnel that works proves that in less, in milliseconds. */
-const suspicious = 100;
+const suspicious = 1_000;
 
 /** So many of those that ssh had no room for try again at a time, and every so many milliseconds. */
 const perTurn = 32;
 const turnTime = 2;
+/** Less and less often, up to so many milliseconds, as long as it has room for none. */
+const longestTurn = 50;
+/** So long each tries at least. */
+const leastTurns = 1_000;
 
 /** Without a heartbeat nothing tells when a way leads somewhere again: it is tried anew after so many milliseconds. */
 const breather = 20;
@@ -65,6 +69,7 @@ export class Exchange {
   /** Those that ssh has no room for at the moment, as long as it accepts others. */
   readonly #turns: (() => void)[] = [];
   readonly #turn = new Alarm();
+  #pace = turnTime;
   #count = 0;
   #isClosed = false;
 
@@ -138,13 +143,12 @@ export class Exchange {
   }
 
   async #serve(connection: Connection): Promise<void> {
-    for (let isFirst = true; ; isFirst = false) {
-      // One that has been led nowhere waits no longer than any other.
-      const patience = isFirst || (!connection.isGone && this.#patienceOf(connection) > 0);
-      const isOneTooMany = isFirst && this.#isCrowded();
-      const way = patience && !isOneTooMany ? (this.#currentWay() ?? (await this.#hold(connection))) : undefined;
+    let isLost = this.#isCrowded();
+    let busySince: number | undefined;
+    for (;;) {
+      const way = isLost || connection.isGone ? undefined : (this.#currentWay() ?? (await this.#hold(connection)));
       if (!way) {
-        this.#listener.onEnd(connection, connection.isGone && !connection.isRefused ? 'gave-up' : 'refused');
+        this.#listener.onEnd(connection, endUnserved(connection));
         connection.refuse();
         return;
       }
@@ -156,6 +160,9 @@ export class Exchange {
       this.#entering.delete(connection);
       if (upstream && upstream !== 'busy' && !connection.isGone) {
         connection.upstream = upstream;
+        connection.wasServed = true;
+        connection.stuckAt = busySince = undefined;
+        this.#pace = turnTime;
         this.#listener.onOpen(connection);
         if (await this.#join(connection, way)) return;
         this.#listener.onReturn(connection);
@@ -163,13 +170,21 @@ export class Exchange {
         this.#leave(connection);
         continue;
       }
-      if (upstream && upstream !== 'busy') upstream.destroy();
       this.#leave(connection);
-      if (upstream === 'busy') await this.#waitForTurn();
-      if (upstream) continue;
-      // It led nowhere: nobody is sent there before it has shown that it does again.
-      if (way.beats()) this.#doubt(way);
-      else await pause(breather);
+      if (upstream === 'busy') {
+        busySince ??= now();
+        await this.#waitForTurn();
+        isLost = now() - busySince > Math.max(this.#settings.holdTimeout, leastTurns);
+        continue;
+      }
+      upstream?.destroy();
+      if (!upstream) {
+        // It led nowhere: nobody is sent there before it has shown that it does again.
+        if (way.beats()) this.#doubt(way);
+        else await pause(breather);
+      }
+      // One that has been led nowhere waits no longer than any other.
+      isLost = this.#patienceOf(connection) <= 0;
     }
   }
 
@@ -193,13 +208,14 @@ export class Exchange {
   /** Until ssh has accepted some of those before it; a few at a time, or else all would ask in vain over and over. */
   async #waitForTurn(): Promise<void> {
     return new Promise((resolve) => {
+      this.#pace = Math.min(this.#pace * 2, longestTurn);
       if (this.#isClosed) resolve();
       else if (this.#turns.push(resolve) === 1) this.#giveTurns();
     });
   }
 
   #giveTurns(): void {
-    this.#turn.set(turnTime, () => {
+    this.#turn.set(this.#pace, () => {
       for (const go of this.#turns.splice(0, perTurn)) go();
       if (this.#turns.length > 0) this.#giveTurns();
     });
@@ -282,4 +298,10 @@ export class Exchange {
       connection.hold(settle);
     });
   }
+}
+
+/** How one ended that there is no ssh for. */
+function endUnserved({isGone, isRefused, wasServed}: Connection): ConnectionEnd {
+  if (isGone && !isRefused) return wasServed ? 'client-gone' : 'gave-up';
+  return wasServed ? 'cut' : 'refused';
 }

@@ -50,7 +50,8 @@ export class Fronts {
   readonly #listeners: FrontListener[] = [];
   readonly #addresses: (Address | undefined)[];
   readonly #counts: Count[];
-  readonly #waiting = new Set<Connection>();
+  /** Those that wait, and since when. */
+  readonly #waiting = new Map<Connection, number>();
   /** Those that have been told of. */
   readonly #told = new WeakSet<Connection>();
   #size = 0;
@@ -176,6 +177,7 @@ export class Fronts {
 
   /** Ends what is left. */
   close(): void {
+    this.#isDraining = true;
     for (const listener of this.#listeners) listener.close();
     this.exchange.close();
     this.exchange.cutAll();
@@ -192,16 +194,19 @@ export class Fronts {
   #held(connection: Connection): void {
     const count = this.#counts[connection.forward];
     if (!count || this.#waiting.has(connection)) return;
-    this.#waiting.add(connection);
+    // One that was served before has not waited all the time.
+    this.#waiting.set(connection, this.#told.has(connection) ? now() : connection.since);
     count.waiting++;
     count.held++;
   }
 
   #released(connection: Connection): void {
     const count = this.#counts[connection.forward];
-    if (!count || !this.#waiting.delete(connection)) return;
+    const since = this.#waiting.get(connection);
+    if (!count || since === undefined) return;
+    this.#waiting.delete(connection);
     count.waiting--;
-    count.longestHold = Math.max(count.longestHold, Math.round(now() - connection.since));
+    count.longestHold = Math.max(count.longestHold, Math.round(now() - since));
   }
 
   #opened(connection: Connection): void {

@@ -74,6 +74,29 @@ describe('a connection whose ssh ends before it has read a word of it is served 
   });
 });
 
+test('one that was held once, and has said nothing since, is led on like any other', async () => {
+  const {target} = await listener('yes');
+  const subject = scene.tunnel({
+    heartbeat: false,
+    holdTimeout: 1_500,
+    forwards: [`-L 0:127.0.0.1:${String(target.port)}`],
+  });
+  const {tunnel} = subject;
+  await tunnel.start();
+  const lost = once(tunnel, 'disconnect');
+  const again = once(tunnel, 'connect', {unless: ['stop']});
+  signal(tunnel.pid ?? 0, 'SIGKILL');
+  await lost;
+  const one = await client(tunnel);
+  await again;
+  await open(tunnel, 1);
+  await new Promise((resolve) => setTimeout(resolve, 1_600));
+  await killed(subject);
+  one.socket.write('late');
+  await one.until('yes');
+  one.socket.destroy();
+});
+
 describe('nothing is said twice: it is cut off', () => {
   test('what ssh has read', async () => {
     const {target, heard} = await listener();

@@ -5,6 +5,7 @@ import {
   openFds,
   pollUntil,
   serve,
+  signal,
   snapshot,
   temporaryEntries,
   within,
@@ -192,6 +193,26 @@ describe('stop() and abort', () => {
     expect(temporaryEntries()).toEqual([]);
     await pollUntil('no descriptor more than before', () => openFds(process.pid).length <= fds);
   });
+});
+
+test('who connects anew at every end is turned away at the last', async () => {
+  const {tunnel, events} = scene.tunnel({restart: {shouldRestart: () => false}});
+  await tunnel.start();
+  const refusals: unknown[] = [];
+  tunnel.on('connection-end', () => {
+    try {
+      tunnel.connect().on('error', () => undefined);
+    } catch (error) {
+      refusals.push(error);
+    }
+  });
+  const one = await client(tunnel);
+  await one.echo('x');
+  const fatal = once(tunnel, 'fatal');
+  signal(tunnel.pid ?? 0, 'SIGKILL');
+  await fatal;
+  expect(refusals).not.toEqual([]);
+  expect(events.count('stop')).toBe(1);
 });
 
 describe('figures and events', () => {

@@ -133,6 +133,25 @@ describe('restart()', () => {
     expect(subject.events.of('state').map(({to}) => to)).toEqual(['starting', 'up', 'waiting', 'up']);
   });
 
+  test('in a listener of its own connect: it is the new one, which goes on', async () => {
+    const subject = await scene.tunnelUp({heartbeat: patientHeartbeat});
+    const {tunnel, events} = subject;
+    const inner = new Promise((resolve, reject) => {
+      tunnel.once('connect', () => {
+        tunnel.restart().then(resolve, reject);
+      });
+    });
+    const retired = once(tunnel, 'disconnect');
+    await tunnel.restart();
+    await inner;
+    const {pid} = tunnel;
+    expect(await talk(tunnel)).toBe('ping');
+    await retired;
+    expect(tunnel).toMatchObject({pid, state: 'up'});
+    expect(events.count('disconnect')).toBe(1);
+    expect(starts(subject)).toBe(2);
+  });
+
   test('the new one fails: it rejects, and the old one goes on', async () => {
     const {sshPath, become} = changeable(scene.sshd.folder);
     const subject = await scene.tunnelUp({sshPath, heartbeat: patientHeartbeat});

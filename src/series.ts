@@ -17,7 +17,7 @@ export interface SeriesListener extends Omit<SessionListener, 'onDegrade' | 'onM
   /** Its successor is ready; it resolves when it may be ended. */
   readonly onReplaced: (session: Session) => Promise<void>;
   readonly onEnd: (session: Session, outcome: Outcome) => void;
-  /** A new ssh will be started after so many milliseconds; infinitely many: when somebody wants it. */
+  /** A new ssh will be started after so many milliseconds. */
   readonly onWait: (wait: {readonly outcome: Outcome; readonly attempt: number; readonly delay: number}) => void;
   readonly onConcession: (concession: Concession) => void;
   readonly onMiss: (session: Session, miss: Parameters<SessionListener['onMiss']>[0]) => void;

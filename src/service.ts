@@ -9,7 +9,7 @@ import type {Settings} from './options.js';
 import {type Concession, Provision} from './provision.js';
 import {Series, type SeriesListener} from './series.js';
 import type {Ready, Session} from './session.js';
-import type {Address, Forward} from './ssh/forward.js';
+import type {Forward} from './ssh/forward.js';
 
 /** What a service tells. `isUp`: another ssh serves. */
 export interface ServiceListener {
@@ -162,11 +162,6 @@ export class Service {
   /** The figures of a steady forward. */
   traffic(index: number): Traffic | undefined {
     return this.#fronts.traffic(index);
-  }
-
-  /** Where a steady forward listens. */
-  addressOf(index: number): Address | undefined {
-    return this.#fronts.addressOf(index);
   }
 
   #makeSeries(provision: Provision, pastGate: boolean): Series {

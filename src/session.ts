@@ -115,9 +115,7 @@ export class Session {
     given: 0,
     stuck: 0,
     releases: 0,
-    socketOf: (index) => {
-      return this.#life.forwards[index]?.listen.path ?? '';
-    },
+    socketOf: (index) => this.#life.forwards[index]?.listen.path ?? '',
     isOpen: () => !this.#isOver(),
     beats: () => this.#beats,
     probe: async () => (this.#beats ? this.#heartbeat?.probe() : undefined),

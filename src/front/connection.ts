@@ -16,8 +16,9 @@ export function reset(client: Client): void {
 }
 
 /**
- * So much is kept to be said again. ssh reads it at one go or not at all, and the kernel holds it in one piece: so a
- * connection of which something was left unread had nothing of it read. (CHAN_RBUF in OpenSSH's channels.h.)
+ * So much is kept to be said again. The kernel holds it in one piece, and ssh reads it at one go or not at all: so a
+ * connection of which something was left unread had nothing of it read. (channel_handle_rfd() in OpenSSH's channels.c,
+ * which reads no more than the server's window has room for: 2 MB with sshd, 24 KB with Dropbear.)
  */
 const repeatable = 16_384;
 
@@ -27,7 +28,7 @@ export class Connection {
   readonly forward: number;
   readonly client: Client;
   readonly since = now();
-  /** Whether it was joined with an ssh, ever. */
+  /** Whether it was joined with an ssh before. */
   wasServed = false;
   /** When it first found no ready ssh. */
   stuckAt: number | undefined;

@@ -13,7 +13,7 @@ export interface ExchangeListener {
   readonly onHold: (connection: Connection) => void;
 }
 
-/** How a connection ended; those before the first that was served were never connected. */
+/** How a connection ended; one that was `'refused'` or `'gave-up'` was never joined with the tunnel. */
 export type ConnectionEnd = Exclude<BridgeEnd, 'unread'> | 'refused' | 'gave-up' | 'target-failed';
 
 /** How long and how many connections wait for a ready ssh. */
@@ -160,10 +160,10 @@ export class Exchange {
       this.#entering.delete(connection);
       if (upstream && upstream !== 'busy' && !connection.isGone) {
         connection.upstream = upstream;
-        connection.wasServed = true;
         connection.stuckAt = busySince = undefined;
         this.#pace = turnTime;
         this.#listener.onOpen(connection);
+        connection.wasServed = true;
         if (await this.#join(connection, way)) return;
         this.#listener.onReturn(connection);
         connection.upstream = undefined;
@@ -290,7 +290,6 @@ export class Exchange {
         this.#held.delete(connection);
         patience.stop();
         connection.release();
-        connection.held = now() - connection.since;
         resolve(connection.isGone ? undefined : this.#currentWay());
       };
       this.#held.set(connection, settle);

@@ -52,8 +52,6 @@ export class Fronts {
   readonly #counts: Count[];
   /** Those that wait, and since when. */
   readonly #waiting = new Map<Connection, number>();
-  /** Those that have been told of. */
-  readonly #told = new WeakSet<Connection>();
   #size = 0;
   #onEmpty: (() => void)[] = [];
   #isOpen = false;
@@ -195,7 +193,7 @@ export class Fronts {
     const count = this.#counts[connection.forward];
     if (!count || this.#waiting.has(connection)) return;
     // One that was served before has not waited all the time.
-    this.#waiting.set(connection, this.#told.has(connection) ? now() : connection.since);
+    this.#waiting.set(connection, connection.wasServed ? now() : connection.since);
     count.waiting++;
     count.held++;
   }
@@ -213,9 +211,7 @@ export class Fronts {
     this.#released(connection);
     const count = this.#counts[connection.forward];
     if (count) count.open++;
-    if (this.#told.has(connection)) return;
-    this.#told.add(connection);
-    this.#listener.onConnection(connection);
+    if (!connection.wasServed) this.#listener.onConnection(connection);
   }
 
   #ended(connection: Connection, end: ConnectionEnd): void {

@@ -50,6 +50,5 @@ export async function enter(way: Way, forward: number): Promise<Socket | 'busy' 
       resolve(error.code === 'EAGAIN' ? 'busy' : undefined);
     });
   });
-  if (outcome !== 'connected') return outcome;
-  return socket;
+  return outcome === 'connected' ? socket : outcome;
 }

@@ -3,7 +3,7 @@ import {alive, Relay, signal, waitForExit, waitForState} from '../support/index.
 import {once, patientHeartbeat, quickHeartbeat, setScene, starts, talk, type Subject} from '../faults/scene.js';
 import type {AutoSSHOptions} from '../../src/index.js';
 import {changeable, denied, refused} from './changeable.js';
-import {client, open, traffic} from './client.js';
+import {Client, client, open, traffic} from './client.js';
 
 const scene = setScene();
 
@@ -199,10 +199,10 @@ describe('standby', () => {
 
   test('nothing was said on a connection, and its ssh dies as the first word comes: the spare gets that', async () => {
     const {tunnel, serving} = await pair();
-    const one = await client(tunnel);
+    // Inside this process, so that the word is there before the news of the death.
+    const one = new Client(tunnel.connect());
     await open(tunnel, 1);
     signal(serving, 'SIGKILL');
-    // It is gone before this process hears of it, and the word finds nobody.
     while (alive(serving));
     one.socket.write('first');
     await one.until('first');

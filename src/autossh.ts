@@ -6,6 +6,7 @@ import {AutoSSHError} from './errors.js';
 import type {AutoSSHEventPayloads, AutoSSHEvents} from './events.js';
 import {log} from './log.js';
 import {type AutoSSHOptions, type Settings, resolveOptions} from './options.js';
+import {Finished} from './series.js';
 import {Service} from './service.js';
 import type {Ready, Session} from './session.js';
 import type {Connection} from './front/connection.js';
@@ -259,7 +260,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
       await this.#service.run();
     } catch (error) {
       // A rejection after the halt is the halt; whichever error came with it says nothing more.
-      if (!this.#halt.signal.aborted) this.#end('fatal', toError(error));
+      if (error instanceof Finished) this.#end('exit');
+      else if (!this.#halt.signal.aborted) this.#end('fatal', toError(error));
     }
     this.#finish();
   }
@@ -297,8 +299,8 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
           this.#isListening = true;
           for (const {resolve} of this.#listening.take()) resolve();
         },
-        onConcession: (concession) => {
-          this.#tell('warning', concession);
+        onWarning: (warning) => {
+          this.#tell('warning', warning);
         },
         onLine: (line) => {
           this.#logSSH('%s', line);
@@ -362,7 +364,7 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
 
   #answered(rtt: number): void {
     this.#statistics.answer(rtt);
-    this.#logHeartbeat('beat %d after %d ms', this.#statistics.answered, rtt);
+    this.#logHeartbeat('beat %d after %s ms', this.#statistics.answered, rtt.toFixed(1));
     this.#tell('heartbeat', {rtt, beats: this.#statistics.answered});
   }
 
@@ -397,7 +399,10 @@ export class AutoSSH extends EventEmitter<AutoSSHEvents> {
     const {reason, error} = this.#state;
     this.#waiting.rejectAll(this.#endError());
     this.#listening.rejectAll(this.#endError());
-    if (error) this.#tell('fatal', error);
+    if (error) {
+      this.#log('%s: %s', error.code, error.message);
+      this.#tell('fatal', error);
+    }
     this.#tell('stop', {reason, ...(error && {error})});
   }
 
@@ -454,6 +459,7 @@ const endings: Readonly<Record<StopReason, string>> = {
   stopped: 'The tunnel was stopped',
   aborted: 'The signal of the tunnel was aborted',
   'max-lifetime': 'The tunnel has reached its maximum lifetime',
+  exit: 'ssh has ended without an error',
   fatal: 'The tunnel has ended',
 };
 
@@ -464,9 +470,10 @@ function notStarted(): AutoSSHError {
 function toError(error: unknown): AutoSSHError {
   if (error instanceof AutoSSHError) return error;
   const message = error instanceof Error ? error.message : String(error);
+  const isOfFolder = error instanceof Error && 'syscall' in error && error.syscall === 'mkdtemp';
   return new AutoSSHError('ERR_AUTOSSH_SPAWN', `The tunnel could not be set up: ${message}`, {
     cause: error,
-    hint: 'See `cause`.',
+    hint: isOfFolder ? 'Set TMPDIR to a folder that is there, with room, where this user can write.' : 'See `cause`.',
   });
 }
 

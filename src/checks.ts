@@ -10,6 +10,18 @@ export function mismatch(subject: string, wanted: string, value: unknown): TypeE
   return new TypeError(`Expected ${subject} to be ${wanted}, got ${inWords(value)}`);
 }
 
+/** The same for what must not be seen: of the value only its kind is told. */
+export function concealed(option: string, wanted: string, value: unknown): TypeError {
+  return new TypeError(`Expected \`${option}\` to be ${wanted}, got ${kind(value)}`);
+}
+
+/** What a value is, without what it says. */
+export function kind(value: unknown): string {
+  if (value === null || value === undefined) return `\`${String(value)}\``;
+  if (value === '') return 'an empty string';
+  return Array.isArray(value) ? 'an array' : `${/^[aeiou]/.test(typeof value) ? 'an' : 'a'} ${typeof value}`;
+}
+
 function inWords(value: unknown): string {
   if (value === undefined || value === null) return `\`${String(value)}\``;
   const shown = inspect(value, {
@@ -19,6 +31,8 @@ function inWords(value: unknown): string {
     breakLength: Infinity,
     customInspect: false,
   });
+  // Of the first line or two of a short key everything could be known that is secret about it.
+  if (shown.includes('PRIVATE KEY')) return `${kind(value)} with a private key in it`;
   // An error comes with its stack, and a message is one line.
   const line = shown.replace(/\s*\n\s*(?:at .*)?/g, ' ').trimEnd();
   return `\`${line}\` (${Array.isArray(value) ? 'array' : typeof value})`;
@@ -40,7 +54,9 @@ export function refuseUnknown(option: string, value: object, known: readonly str
 
 /** An object all of whose fields are known. */
 export function record(option: string, value: unknown, known: readonly string[]): Readonly<Record<string, unknown>> {
-  if (!isRecord(value)) throw unexpected(option || 'options', 'an object', value);
+  // All of them together may be a list, secrets and all.
+  if (!isRecord(value))
+    throw option === '' ? concealed('options', 'an object', value) : unexpected(option, 'an object', value);
   refuseUnknown(option, value, known);
   return value;
 }
@@ -89,6 +105,12 @@ export function operand(option: string, value: unknown): string {
   if (/[\s\p{Cc}'"`;&<>|(){}]/u.test(given))
     throw unexpected(option, 'a string without white space, quotes or shell characters', value);
   return given;
+}
+
+/** An `AbortSignal`. */
+export function abortSignal(option: string, value: unknown): AbortSignal {
+  if (value instanceof AbortSignal) return value;
+  throw unexpected(option, 'an AbortSignal', value);
 }
 
 /** One of a few words. */

@@ -27,6 +27,7 @@ export const defaults = {
     echoPort: 7,
   },
   restart: {
+    policy: 'exponential',
     retries: Infinity,
     factor: 2,
     minTimeout: 500,

@@ -4,6 +4,7 @@ export type AutoSSHErrorCode =
   | 'ERR_AUTOSSH_USAGE'
   | 'ERR_AUTOSSH_HOST_KEY'
   | 'ERR_AUTOSSH_AUTH'
+  | 'ERR_AUTOSSH_KEY'
   | 'ERR_AUTOSSH_RESOLVE'
   | 'ERR_AUTOSSH_CONNECT'
   | 'ERR_AUTOSSH_FORWARD'
@@ -40,11 +41,15 @@ const general: Readonly<Record<AutoSSHErrorCode, {readonly retryable: boolean; r
   ERR_AUTOSSH_USAGE: {retryable: false, hint: 'Correct the option or the configuration line that ssh names.'},
   ERR_AUTOSSH_HOST_KEY: {
     retryable: false,
-    hint: "Compare the server's host key with the one its administrator publishes, and only then put it into known_hosts.",
+    hint: "Compare the server's host key with the one its administrator publishes, and only then put it into known_hosts, or into `hostKey`.",
   },
   ERR_AUTOSSH_AUTH: {
     retryable: true,
-    hint: 'Check the user name, that the key is the one the server has in authorized_keys, and that it needs no passphrase or is in an agent: nothing is asked for on a terminal.',
+    hint: 'Check the user name, and that the key is the one the server has in authorized_keys. One with a passphrase has to be in an agent, or in `privateKey` and `passphrase`: nothing is asked for on a terminal.',
+  },
+  ERR_AUTOSSH_KEY: {
+    retryable: false,
+    hint: 'Give the private key in one of the forms that OpenSSH reads, whole, and its passphrase where it has one.',
   },
   ERR_AUTOSSH_RESOLVE: {
     retryable: true,
@@ -113,8 +118,11 @@ export type Stage = 'connect' | 'authenticate' | 'forward' | 'heartbeat' | 'up';
 
 /** How one ssh ended, as plain data. A clean exit is one too: a tunnel is up until it is told to stop. */
 export interface Outcome {
-  /** What ended it; `'requested'`: `restart()`, `stop()` or the host's signal. */
-  readonly reason: 'exit' | 'signal' | 'spawn' | 'timeout' | 'heartbeat' | 'requested';
+  /**
+   * What ended it; `'requested'`: `restart()`, `stop()` or the host's signal; `'credentials'`: what it was to log in with could not
+   * be had, and if that showed before its start, it was not started.
+   */
+  readonly reason: 'exit' | 'signal' | 'spawn' | 'timeout' | 'heartbeat' | 'credentials' | 'requested';
   /** The code of the matching {@link AutoSSHError}; absent where the end was asked for. */
   readonly code?: AutoSSHErrorCode;
   /** One sentence for people. */

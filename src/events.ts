@@ -11,7 +11,11 @@ export type WarningCode =
   /** ssh could not connect a client to its target; the tunnel itself is well. */
   | 'WARN_AUTOSSH_TARGET'
   /** The spare ssh cannot be had any more; the first one goes on. */
-  | 'WARN_AUTOSSH_STANDBY';
+  | 'WARN_AUTOSSH_STANDBY'
+  /** No ssh-agent answers where `SSH_AUTH_SOCK` or `agent` says; ssh does without. */
+  | 'WARN_AUTOSSH_AGENT'
+  /** `sshOptions` or `extraArgs` switch the check of the server's host key off: anybody in between can be the server. */
+  | 'WARN_AUTOSSH_HOST_KEY_UNCHECKED';
 
 /** The payload of each event. */
 export interface AutoSSHEventPayloads {
@@ -26,7 +30,7 @@ export interface AutoSSHEventPayloads {
   start: {
     /** Which ssh of this tunnel it is, from 1. */
     readonly starts: number;
-    /** Its process id, which is also that of its process group, unless `stdio` is `'inherit'`. */
+    /** Its process id; that of its process group too, unless `stdio` is `'inherit'`. */
     readonly pid: number;
     /** Its command line for people to read, quoted as for a shell, secrets out. */
     readonly command: string;
@@ -128,6 +132,9 @@ export interface AutoSSHEventPayloads {
     readonly error?: AutoSSHError;
   };
 }
+
+/** What the host is told that stops nothing. */
+export type Warning = AutoSSHEventPayloads['warning'];
 
 /** The listeners' signatures, for eventemitter3. */
 export type AutoSSHEvents = {

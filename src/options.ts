@@ -1,8 +1,10 @@
 import {inspect} from 'node:util';
 import {
+  abortSignal,
   defined,
   fields,
   isRecord,
+  kind,
   number,
   oneOf,
   operand,
@@ -16,10 +18,14 @@ import {defaults} from './defaults.js';
 import {type FrontOptions, type FrontSettings, resolveFront} from './front/options.js';
 import {type HeartbeatOptions, type HeartbeatSettings, resolveHeartbeat} from './heartbeat/options.js';
 import {type RestartOptions, type RestartSettings, resolveRestart} from './restart/options.js';
+import {type LoginOptions, type LoginSettings, isAnswered, resolveLogin} from './ssh/credential-options.js';
 import {type Forward, type ForwardOption, formatAddress, resolveForward} from './ssh/forward.js';
+import {type HostKeyOptions, type HostKeySettings, decidedOptions, resolveHostKey} from './ssh/host-key.js';
+import {type Hop, type JumpHost, resolveJump} from './ssh/jump.js';
+import {readRawLetters, readRawOption} from './ssh/raw-option.js';
 
 /** What a tunnel is made of. All times are milliseconds; `0` or `false` switches a thing off. */
-export interface AutoSSHOptions extends FrontOptions {
+export interface AutoSSHOptions extends FrontOptions, LoginOptions, HostKeyOptions {
   /** The destination as for ssh: a name, an alias of `ssh_config` or `user@host`. */
   readonly host?: string;
   /** `-p`. @default as configured for ssh */
@@ -51,6 +57,12 @@ export interface AutoSSHOptions extends FrontOptions {
   readonly configFile?: string;
   /** `-i`, one or several. @default ssh's own */
   readonly identityFile?: string | readonly string[];
+  /**
+   * The way to the server: hosts where ssh logs in and goes on from there (`-J`), as a string for ssh or one by one, the one
+   * that is connected to directly first. Hops with a key or a host key of their own are given a configuration file in a
+   * private folder. A password is for the server alone: hops log in with keys. @default as configured for ssh
+   */
+  readonly jump?: string | JumpHost | readonly (string | JumpHost)[];
   /** More `-o Name=value`; they win over the library's own. `true` and `false` are written `yes` and `no`. */
   readonly sshOptions?: Readonly<Record<string, string | number | boolean | readonly string[]>>;
   /** Raw arguments of ssh, put in front of the library's own. */
@@ -60,12 +72,19 @@ export interface AutoSSHOptions extends FrontOptions {
   /** The working directory of ssh. @default the host's */
   readonly cwd?: string;
   /**
-   * A raw command line of ssh, destination included, in place of `host` and `forwards`; passed on untouched. Nothing
-   * is added that could prove the tunnel ready: `connect` then means that ssh was started.
+   * A raw command line of ssh, destination included, in place of `host` and `forwards`; passed on untouched, but for
+   * the port of autossh's loop where the server refuses it. Nothing is added that could prove the tunnel ready: `connect`
+   * then means that ssh was started. It may be one of autossh's: see {@link optionsFromCommandLine},
+   * `heartbeat.monitorPort` and `restart.policy`.
    */
   readonly sshArguments?: readonly string[];
-  /** `'inherit'` hands the terminal to ssh; its stderr is then not read. @default 'pipe' */
+  /** `'inherit'` hands the terminal to ssh; its stderr is then not read, unless `stderr` is given. @default 'pipe' */
   readonly stdio?: 'pipe' | 'inherit';
+  /**
+   * With `stdio: 'inherit'`: ssh's stderr is read, and passed on as it is to this stream, such as `process.stderr`. Its
+   * `'error'` events are the host's to listen to.
+   */
+  readonly stderr?: NodeJS.WritableStream;
   /** Aborting it is `stop()`. */
   readonly signal?: AbortSignal;
 }
@@ -86,12 +105,16 @@ export interface Settings extends FrontSettings {
   readonly sshPath: string;
   readonly configFile: string | undefined;
   readonly identityFiles: readonly string[];
+  readonly login: LoginSettings;
+  readonly hostKey: HostKeySettings;
+  readonly jump: readonly Hop[] | 'none';
   readonly sshOptions: readonly (readonly [name: string, value: string])[];
   readonly extraArgs: readonly string[];
   readonly env: NodeJS.ProcessEnv | undefined;
   readonly cwd: string | undefined;
   readonly sshArguments: readonly string[] | undefined;
   readonly stdio: 'pipe' | 'inherit';
+  readonly stderr: NodeJS.WritableStream | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -110,12 +133,22 @@ const optionFields = fields<AutoSSHOptions>({
   sshPath: true,
   configFile: true,
   identityFile: true,
+  privateKey: true,
+  passphrase: true,
+  certificate: true,
+  password: true,
+  keyboardInteractive: true,
+  agent: true,
+  hostKey: true,
+  hostKeyCheck: true,
+  jump: true,
   sshOptions: true,
   extraArgs: true,
   env: true,
   cwd: true,
   sshArguments: true,
   stdio: true,
+  stderr: true,
   signal: true,
   holdTimeout: true,
   maxHeld: true,
@@ -136,7 +169,7 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
   const raw = own['sshArguments'] === undefined ? undefined : rawArguments(own);
   const given: Readonly<Record<string, unknown>> = {
     ...defaults,
-    heartbeat: raw === undefined && {},
+    heartbeat: raw === undefined ? {} : false,
     restart: {},
     sshPath: pathFrom(environment) ?? defaults.sshPath,
     ...own,
@@ -144,9 +177,19 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
   const time = (name: 'gateTime' | 'connectTimeout' | 'readyTimeout' | 'killTimeout' | 'maxLifetime'): number =>
     number(name, given[name], {off: true});
   const stdio = oneOf('stdio', given['stdio'], ['pipe', 'inherit']);
+  const stderr = optional(given['stderr'], (value) => passedOn(value, stdio));
   const forwards = resolveForwards(given['forwards']);
   const sshOptions = resolveSSHOptions(given['sshOptions']);
-  const silence = silencer(stdio, sshOptions);
+  const extraArgs = list('extraArgs', given['extraArgs']);
+  const login = resolveLogin(options as Readonly<Record<string, unknown>>);
+  if (isAnswered(login) && stdio === 'inherit')
+    throw new TypeError(
+      "Expected `password` and `keyboardInteractive` to be absent with `stdio: 'inherit'`: there ssh asks on the terminal",
+    );
+  const hostKey = resolveHostKey('', options as Readonly<Record<string, unknown>>);
+  const jump = given['jump'] === undefined ? Object.freeze([]) : resolveJump(given['jump']);
+  refuseUndoing({login, hostKey, hops: given['jump'] !== undefined, sshOptions, extraArgs});
+  const silence = silencer(stdio === 'inherit' && !stderr, sshOptions);
   if (
     silence !== undefined &&
     forwards.some((one) => one.type === 'remote' && one.listen.port !== undefined && one.listen.port === 0)
@@ -155,7 +198,7 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
       `Expected no remote forward with port 0 together with \`${silence}\`: ssh tells the chosen port on its stderr, which is then not read`,
     );
   }
-  const heartbeat = resolveHeartbeat(given['heartbeat'], forwards);
+  const heartbeat = resolveHeartbeat(given['heartbeat'], forwards, raw !== undefined);
   return Object.freeze({
     ...resolveFront(given, forwards, heartbeat ? heartbeat.remotePort : undefined, raw !== undefined),
     host: raw === undefined ? destination(given['host']) : '',
@@ -172,24 +215,60 @@ export function resolveOptions(options: AutoSSHOptions, environment: NodeJS.Proc
     sshPath: text('sshPath', given['sshPath']),
     configFile: optional(given['configFile'], (value) => text('configFile', value)),
     identityFiles: texts('identityFile', given['identityFile']),
+    login,
+    hostKey,
+    jump,
     sshOptions,
-    extraArgs: list('extraArgs', given['extraArgs']),
+    extraArgs,
     env: optional(given['env'], resolveEnvironment),
     cwd: optional(given['cwd'], (value) => text('cwd', value)),
     sshArguments: raw,
     stdio,
-    signal: optional(given['signal'], (value) => {
-      if (value instanceof AbortSignal) return value;
-      throw unexpected('signal', 'an AbortSignal', value);
-    }),
+    stderr,
+    signal: optional(given['signal'], (value) => abortSignal('signal', value)),
   });
 }
 
 /** The option, if there is one, that keeps from us what ssh says. */
-function silencer(stdio: 'pipe' | 'inherit', sshOptions: Settings['sshOptions']): string | undefined {
-  if (stdio === 'inherit') return "stdio: 'inherit'";
+function silencer(isUnread: boolean, sshOptions: Settings['sshOptions']): string | undefined {
+  if (isUnread) return "stdio: 'inherit'";
   const level = sshOptions.find(([name]) => name.toLowerCase() === 'loglevel')?.[1];
   return level !== undefined && /^(?:quiet|fatal|error)$/i.test(level) ? `sshOptions.LogLevel: '${level}'` : undefined;
+}
+
+/** A pin that ssh's own options could undo would be none: of those that are set twice ssh takes one without a word. */
+function refuseUndoing({
+  login,
+  hostKey,
+  hops,
+  sshOptions,
+  extraArgs,
+}: Pick<Settings, 'login' | 'hostKey' | 'sshOptions' | 'extraArgs'> & {readonly hops: boolean}): void {
+  const {letters, operand} = readRawLetters(extraArgs);
+  const refuse = (decided: readonly string[], raw: readonly string[], by: string): void => {
+    const option = sshOptions.find(([name]) => decided.some((one) => one.toLowerCase() === name.toLowerCase()))?.[0];
+    if (option !== undefined)
+      throw new TypeError(`Expected \`sshOptions.${option}\` to be absent where \`${by}\` is given, which decides it`);
+    const index = extraArgs.findIndex((word) => readRawOption(word, decided));
+    if (index !== -1)
+      throw new TypeError(
+        `Expected \`extraArgs[${String(index)}]\` to be absent where \`${by}\` is given, which decides ${readRawOption(extraArgs[index] ?? '', decided)?.[0] ?? ''}`,
+      );
+    const letter = raw.find((one) => letters.has(one));
+    if (letter !== undefined)
+      throw new TypeError(
+        `Expected \`extraArgs[${String(letters.get(letter))}]\` to be absent where \`${by}\` is given: it has -${letter}, which goes another way`,
+      );
+    if (operand !== undefined)
+      throw new TypeError(
+        `Expected \`extraArgs[${String(operand)}]\` to be absent where \`${by}\` is given: what is no option would be the destination, and what follows it no options any more`,
+      );
+  };
+  const decided = decidedOptions(hostKey);
+  if (decided.length > 0) refuse(decided, ['S'], hostKey.pins ? 'hostKey' : 'hostKeyCheck');
+  if (hops) refuse(['ProxyJump', 'ProxyCommand', 'ControlPath'], ['S', 'J'], 'jump');
+  if (login.privateKey !== undefined) refuse(['IdentityAgent'], [], 'privateKey');
+  if (isAnswered(login)) refuse(['BatchMode'], [], login.password === undefined ? 'keyboardInteractive' : 'password');
 }
 
 /** Where ssh connects to. From its two parts ssh makes up the command line of a ProxyCommand. */
@@ -213,6 +292,15 @@ function rawArguments(given: Readonly<Record<string, unknown>>): readonly string
     'forwards',
     'configFile',
     'identityFile',
+    'privateKey',
+    'passphrase',
+    'certificate',
+    'password',
+    'keyboardInteractive',
+    'agent',
+    'hostKey',
+    'hostKeyCheck',
+    'jump',
     'sshOptions',
     'extraArgs',
   ] as const;
@@ -221,14 +309,21 @@ function rawArguments(given: Readonly<Record<string, unknown>>): readonly string
     throw new TypeError(
       `Expected \`${second}\` to be absent where \`sshArguments\` is given: it says all that ssh gets`,
     );
-  if (given['heartbeat'] !== undefined && given['heartbeat'] !== false) {
-    throw unexpected(
-      'heartbeat',
-      'false or absent where `sshArguments` is given: nothing may be added to them',
-      given['heartbeat'],
-    );
-  }
-  return list('sshArguments', given['sshArguments']);
+  const words = given['sshArguments'];
+  if (!Array.isArray(words)) throw unexpected('sshArguments', 'an array of strings', words);
+  // A remote command may have empty words, and lines in one.
+  const all = words.map((word: unknown, index) => {
+    if (typeof word === 'string' && !word.includes('\0')) return word;
+    throw unexpected(`sshArguments[${String(index)}]`, 'a string without NUL', word);
+  });
+  return Object.freeze(all);
+}
+
+function passedOn(value: unknown, stdio: 'pipe' | 'inherit'): NodeJS.WritableStream {
+  if (stdio !== 'inherit')
+    throw new TypeError("Expected `stderr` to be absent without `stdio: 'inherit'`: ssh's stderr is read anyway");
+  if (!isRecord(value) || typeof value['write'] !== 'function') throw unexpected('stderr', 'a writable stream', value);
+  return value as object as NodeJS.WritableStream;
 }
 
 function resolveForwards(value: unknown): readonly Forward[] {
@@ -283,8 +378,8 @@ function sshOptionValues(path: string, value: unknown): readonly string[] {
   throw unexpected(path, 'a string, a finite number, a boolean or an array of strings', value);
 }
 
-/** Values stay out of these messages: secrets live in environments. */
-function resolveEnvironment(value: unknown): NodeJS.ProcessEnv {
+/** A copy of variables that a process can be given; what is wrong with them is told without their values: secrets live there. */
+export function resolveEnvironment(value: unknown): NodeJS.ProcessEnv {
   if (!isRecord(value)) throw new TypeError(`Expected \`env\` to be an object of strings, got ${kind(value)}`);
   for (const [name, one] of Object.entries(value)) {
     if (name === '' || /[\0=]/.test(name)) {
@@ -296,11 +391,6 @@ function resolveEnvironment(value: unknown): NodeJS.ProcessEnv {
     }
   }
   return Object.freeze({...(value as NodeJS.ProcessEnv)});
-}
-
-function kind(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'an array' : `a ${typeof value}`;
 }
 
 function misnamed(option: string, name: string, wanted: string): TypeError {

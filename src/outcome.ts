@@ -1,10 +1,16 @@
 import {AutoSSHError, type Outcome, type Stage} from './errors.js';
-import {type Evidence, type Verdict, readVerdict} from './ssh/verdict.js';
+import {type Evidence, type Verdict, askedInVain, readVerdict} from './ssh/verdict.js';
+import {isShortage, shortage} from './shortage.js';
 
 /** What this side had against an ssh that it ended. */
 export type EndCause =
   | {readonly type: 'requested'; readonly message: string}
-  | {readonly type: 'timeout'; readonly stage: Stage; readonly after: number}
+  /** The port of the server that autossh's loop needs was refused. */
+  | {readonly type: 'monitor-port'; readonly message: string}
+  /** `isAsking`: it waited for an answer of the host's. */
+  | {readonly type: 'timeout'; readonly stage: Stage; readonly after: number; readonly isAsking: boolean}
+  /** There is no answer to what ssh asks. */
+  | {readonly type: 'credentials'; readonly error: AutoSSHError}
   /** `echo`: the address of an echo service that is not there. */
   | {readonly type: 'heartbeat'; readonly misses: number; readonly echo?: string};
 
@@ -23,6 +29,8 @@ export interface Ending extends Evidence {
 export type Adaptation =
   /** The heartbeat's port at the server could not be listened on. */
   | {readonly type: 'loop-port'}
+  /** The same for the one in a raw command line. */
+  | {readonly type: 'monitor-port'}
   /** A local port that we chose was taken by another before ssh came to bind it. */
   | {readonly type: 'local-port'; readonly port: number}
   /** This ssh is too old for one of our options. */
@@ -30,9 +38,12 @@ export type Adaptation =
   /** This setpriv is too old for `--pdeathsig`. */
   | {readonly type: 'no-setpriv'};
 
+/** Options of ours that are there to undo what a configuration says, and that older versions know nothing of. */
+const youngOptions = ['forkafterauthentication', 'knownhostscommand'];
+
 /** What the next start has to do differently, if it is that simple. */
 export function adaptationTo(ending: Ending): Adaptation | undefined {
-  if (ending.cause) return undefined;
+  if (ending.cause) return ending.cause.type === 'monitor-port' ? {type: 'monitor-port'} : undefined;
   for (const notice of ending.notices) {
     if (notice.kind === 'remote-bind-failed' && notice.port !== undefined && notice.port === ending.loopPort) {
       return {type: 'loop-port'};
@@ -40,12 +51,9 @@ export function adaptationTo(ending: Ending): Adaptation | undefined {
     if (notice.kind === 'local-bind-failed' && notice.port !== undefined && ending.ephemeralPorts.has(notice.port)) {
       return {type: 'local-port', port: notice.port};
     }
-    if (
-      notice.kind === 'bad-option' &&
-      notice.file === undefined &&
-      notice.option?.toLowerCase() === 'forkafterauthentication'
-    ) {
-      return {type: 'unknown-option', name: 'forkafterauthentication'};
+    if (notice.kind === 'bad-option' && notice.file === undefined) {
+      const name = notice.option?.toLowerCase() ?? '';
+      if (youngOptions.includes(name)) return {type: 'unknown-option', name};
     }
   }
   if (ending.stderr.some((line) => line.startsWith('setpriv: ') && line.includes('pdeathsig')))
@@ -63,8 +71,13 @@ export function describeOutcome(ending: Ending): Outcome {
     ...(exit?.exitCode !== undefined && {exitCode: exit.exitCode}),
     ...(exit?.signal !== undefined && {signal: exit.signal}),
   };
-  if (cause?.type === 'requested') {
+  if (cause?.type === 'requested' || cause?.type === 'monitor-port') {
     return Object.freeze({reason: 'requested', message: cause.message, retryable: true, throttled: false, ...facts});
+  }
+  if (cause?.type === 'credentials') {
+    const outcome: Outcome = Object.freeze({...describeRefusal(cause.error), ...facts});
+    origins.set(outcome, cause.error);
+    return outcome;
   }
   const verdict = spawnError ? ofSpawn(spawnError) : cause ? ofCause(cause) : ofExit(ending);
   const {code, hint, retryable} = new AutoSSHError(verdict.code, verdict.message, verdict);
@@ -81,24 +94,39 @@ export function describeOutcome(ending: Ending): Outcome {
   });
 }
 
-/** The outcome as an error. */
-export function outcomeError(outcome: Outcome): AutoSSHError {
-  return new AutoSSHError(outcome.code ?? 'ERR_AUTOSSH_EXIT', outcome.message, outcome);
+/** An ssh that was not started, because there is nothing that it could log in with. */
+export function describeRefusal(error: AutoSSHError): Outcome {
+  const {code, message, hint, retryable, stderr} = error;
+  const facts = {throttled: false, stage: 'connect', uptime: 0, stderr} as const;
+  const outcome: Outcome = Object.freeze({reason: 'credentials', code, message, hint, retryable, ...facts});
+  origins.set(outcome, error);
+  return outcome;
 }
 
+/** The outcome as an error. */
+export function outcomeError(outcome: Outcome): AutoSSHError {
+  const origin = origins.get(outcome);
+  return new AutoSSHError(outcome.code ?? 'ERR_AUTOSSH_EXIT', outcome.message, {...outcome, cause: origin?.cause});
+}
+
+/** Outcomes are plain data; the error of a host's function is not. */
+const origins = new WeakMap<Outcome, AutoSSHError>();
+
 function ofSpawn(error: NodeJS.ErrnoException): Verdict {
-  const passing = ['EAGAIN', 'EMFILE', 'ENFILE', 'ENOMEM'].includes(error.code ?? '');
   return {
     code: 'ERR_AUTOSSH_SPAWN',
     message: `ssh could not be started: ${error.message}`,
     ...('hint' in error && typeof error.hint === 'string' && {hint: error.hint}),
-    ...(passing && shortage),
+    ...(isShortage(error) && shortage),
   };
 }
 
-const shortage = {
+/** The network may have failed just then; or this is how the server says no, and then each try counts against the account there. */
+const unjudged = {
+  code: 'ERR_AUTOSSH_AUTH',
+  message: 'The connection ended when the server had been given an answer, and before it let anybody in',
   retryable: true,
-  hint: 'This machine is out of processes, memory or file descriptors; it is tried again.',
+  hint: 'Check `password`, or what `keyboardInteractive` answers; the log of the server tells more. The next tries come slower.',
 } as const;
 
 const stages: Readonly<Record<Stage, string>> = {
@@ -109,11 +137,12 @@ const stages: Readonly<Record<Stage, string>> = {
   up: 'while up',
 };
 
-function ofCause(cause: Exclude<EndCause, {type: 'requested'}>): Verdict {
+function ofCause(cause: Extract<EndCause, {type: 'timeout' | 'heartbeat'}>): Verdict {
   if (cause.type === 'timeout') {
     return {
       code: 'ERR_AUTOSSH_TIMEOUT',
-      message: `The tunnel was not ready within ${String(cause.after)} ms: ssh hung ${stages[cause.stage]}`,
+      ...(cause.isAsking && {hint: 'See what `password` or `keyboardInteractive` waits for, or raise `readyTimeout`.'}),
+      message: `The tunnel was not ready within ${String(cause.after)} ms: ${cause.isAsking ? 'ssh waited for an answer to what it asked' : `ssh hung ${stages[cause.stage]}`}`,
     };
   }
   if (cause.echo !== undefined) {
@@ -131,9 +160,11 @@ function ofCause(cause: Exclude<EndCause, {type: 'requested'}>): Verdict {
 
 function ofExit(ending: Ending): Verdict {
   const {exit} = ending;
-  if (exit?.signal !== undefined) return {code: 'ERR_AUTOSSH_EXIT', message: `ssh was ended by ${exit.signal}`};
+  if (exit?.signal !== undefined)
+    return askedInVain(ending) ?? {code: 'ERR_AUTOSSH_EXIT', message: `ssh was ended by ${exit.signal}`};
   const verdict = readVerdict(ending);
   if (verdict) return verdict;
+  if (ending.stage === 'authenticate' && ending.isAnswered) return unjudged;
   const launch = ending.stderr.find((line) => line.startsWith('setpriv: '));
   if (launch !== undefined && ending.stage === 'connect') {
     const passing = ending.notices.some(({kind}) => kind === 'out-of-resources');

@@ -1,59 +1,61 @@
-import {randomInt} from 'node:crypto';
 import {existsSync} from 'node:fs';
 import {join} from 'node:path';
-import type {WarningCode} from './events.js';
-import type {HeartbeatSettings} from './heartbeat/options.js';
+import {opensNoSession} from './command-line/sort-tokens.js';
+import {AutoSSHError} from './errors.js';
+import type {Warning} from './events.js';
+import {LoopPort} from './heartbeat/loop-port.js';
+import {MonitorListener} from './heartbeat/monitor-port.js';
 import {freePort} from './local-port.js';
 import {heldBy} from './local-socket.js';
 import type {Settings} from './options.js';
 import type {Adaptation} from './outcome.js';
 import type {SessionOptions} from './session.js';
 import {cannotListen} from './ssh/bind-error.js';
+import {Credentials, type Equipment} from './ssh/credentials.js';
 import type {Forward} from './ssh/forward.js';
+import {uncheckedBy} from './ssh/host-key.js';
 import {makePrivateFolder, removePrivateFolder} from './ssh/private-folder.js';
 import {findProgram, parentDeathPrefix} from './ssh/program.js';
 import {Warden} from './ssh/warden.js';
 
-/** Below the range that Linux takes its own outgoing ports from (32768 and up), above what services are given. */
-const loopPorts = {from: 10_240, to: 32_768} as const;
-
 /** So often is a local port chosen anew that another took in the instant before ssh bound it. */
 const portChoices = 5;
 
-/** Something to tell the host about what the next life does without. */
-export interface Concession {
-  readonly code: WarningCode;
-  readonly message: string;
-}
-
 /** What each next life of ssh is given, and what was learnt from those before it. */
 export class Provision {
-  /** First, because this can fail, and a warden that was acquired has to be released. */
-  #folder = makePrivateFolder();
-  readonly warden = Warden.acquire();
+  /** First, because this can fail, and a warden that was acquired has to be released. A raw command line needs none. */
+  #folder: string | undefined;
+  readonly warden: Warden;
+  readonly loop: LoopPort;
 
   readonly #settings: Settings;
+  readonly #credentials: Credentials | undefined;
   readonly #unknownOptions = new Set<string>();
   readonly #ephemeral = new Set<number>();
   #prefix: readonly string[];
-  #heartbeat: HeartbeatSettings | false;
   #forwards: readonly Forward[];
   #starts = 0;
+  #deadAgent: string | undefined;
   #portsAreKnown = false;
   #portChoices = 0;
-  #loopRefusals = 0;
-  #fixedLoopPort: number | undefined;
+  #monitor: MonitorListener | undefined;
 
   constructor(settings: Settings) {
+    if (!settings.sshArguments) this.#folder = makePrivateFolder();
+    this.warden = Warden.acquire();
     this.#settings = settings;
+    if (!settings.sshArguments) this.#credentials = new Credentials(settings);
     this.#forwards = settings.forwards;
-    this.#heartbeat = settings.heartbeat;
-    this.#fixedLoopPort = settings.heartbeat ? settings.heartbeat.remotePort : undefined;
+    const remote = settings.forwards.filter(({type}) => type === 'remote');
+    this.loop = new LoopPort(
+      settings.heartbeat,
+      remote.flatMap(({listen: {port}}) => port ?? []),
+    );
     this.#prefix = parentDeathPrefix(settings.env ?? process.env);
   }
 
   /** Where the sockets of the lives are. */
-  get folder(): string {
+  get folder(): string | undefined {
     return this.#folder;
   }
 
@@ -69,6 +71,23 @@ export class Provision {
       if (held !== undefined) throw cannotListen(forward, held);
     }
     await this.#choosePorts();
+    await this.#openMonitor();
+  }
+
+  async #openMonitor(): Promise<void> {
+    const {heartbeat} = this.#settings;
+    if (!heartbeat || heartbeat.monitorPort === undefined || heartbeat.mode !== 'forward-loop') return;
+    const port = heartbeat.monitorPort + 1;
+    try {
+      this.#monitor = await MonitorListener.open(port);
+    } catch (error) {
+      const {message} = error as Error;
+      throw new AutoSSHError(
+        'ERR_AUTOSSH_FORWARD',
+        `The heartbeat cannot listen on 127.0.0.1:${String(port)}, the port above its own: ${message}`,
+        {cause: error, retryable: false},
+      );
+    }
   }
 
   async #choosePorts(): Promise<void> {
@@ -92,32 +111,58 @@ export class Provision {
     this.#forwards = Object.freeze(chosen);
   }
 
+  /** What the host should know before the first ssh. */
+  warnings(): readonly Warning[] {
+    const by = uncheckedBy(this.#settings);
+    if (by === undefined) return [];
+    const message = `The host key of the server is not checked (${by}): whoever is in between can be the server, and read what goes through the tunnel`;
+    return [{code: 'WARN_AUTOSSH_HOST_KEY_UNCHECKED', message}];
+  }
+
+  /** The same for an ssh-agent that is not there, once as long as it is not. */
+  deadAgentWarning(socket: string | undefined): Warning | undefined {
+    const isNews = socket !== undefined && socket !== this.#deadAgent;
+    this.#deadAgent = socket;
+    if (!isNews) return undefined;
+    const message = `No ssh-agent answers at ${socket} (${this.#settings.login.agent === 'inherit' ? 'SSH_AUTH_SOCK' : '`agent`'}): ssh has to do without`;
+    return {code: 'WARN_AUTOSSH_AGENT', message};
+  }
+
   /** How often ssh has been started. */
   get starts(): number {
     return this.#starts;
   }
 
-  /** What the next life is made of. */
-  next(): SessionOptions {
-    const number = ++this.#starts;
+  /**
+   * What the next life is made of.
+   *
+   * @throws AutoSSHError if there is nothing that it could log in with; after an abort of the signal that error says nothing
+   */
+  async next(signal: AbortSignal): Promise<SessionOptions> {
     const {sshPath, env = process.env, cwd} = this.#settings;
     this.#keepFolder();
+    // The host may be killed while it waits for what a function gives.
+    if (this.#folder !== undefined && this.#credentials?.areFetched) this.warden.watchFolder(this.#folder);
+    const equipment = (await this.#credentials?.equip(this.#folder ?? '', signal)) ?? bare;
+    const number = ++this.#starts;
     return {
+      equipment: {...equipment, env: equipment.env ?? this.#settings.env},
       settings: this.#settings,
       program: () => [...this.#prefix, findProgram(sshPath, env, cwd)],
-      folder: this.folder,
+      folder: this.#folder ?? '',
       number,
-      forwards: this.#forwards.map((forward, index) => behind(forward, this.folder, number, index)),
+      forwards: this.#forwards.map((forward, index) => behind(forward, this.#folder ?? '', number, index)),
       ephemeralPorts: this.#portsAreKnown ? new Set() : new Set(this.#ephemeral),
-      heartbeat: this.#heartbeat,
-      loopPort: this.#fixedLoopPort ?? this.#freshLoopPort(),
+      ...this.loop.next(),
+      monitor: this.#monitor,
+      isExpendable: this.#isExpendable(),
       unknownOptions: this.#unknownOptions,
     };
   }
 
   /** Something that clears temporary files may have taken it for an old one. */
   #keepFolder(): void {
-    if (existsSync(this.#folder)) return;
+    if (this.#folder === undefined || existsSync(this.#folder)) return;
     this.warden.forgetFolder(this.#folder);
     this.#folder = makePrivateFolder();
   }
@@ -125,19 +170,15 @@ export class Provision {
   /** A life was proven ready: its local ports are given out, and stay. */
   settle(): void {
     this.#portsAreKnown = true;
-    this.#loopRefusals = 0;
-  }
-
-  /** Does without the loop of forwards from now on. */
-  degrade(): void {
-    if (this.#heartbeat) this.#heartbeat = {...this.#heartbeat, mode: 'server-alive'};
+    // What a raw command line is ready for says nothing of its loop.
+    if (!this.#settings.sshArguments) this.loop.settle();
   }
 
   /** Does what a failed life asks for. `false`: it cannot be done once more; else what the host should know of it. */
-  async adapt(adaptation: Adaptation): Promise<Concession | boolean> {
+  async adapt(adaptation: Adaptation): Promise<Warning | boolean> {
     switch (adaptation.type) {
       case 'unknown-option':
-        if (this.#unknownOptions.has(adaptation.name)) return false;
+        if (this.#unknownOptions.has(adaptation.name) || this.#isNeeded(adaptation.name)) return false;
         this.#unknownOptions.add(adaptation.name);
         return true;
       case 'no-setpriv':
@@ -149,51 +190,56 @@ export class Provision {
         await this.#choosePorts();
         return true;
       case 'loop-port':
-        return this.#adaptLoop();
+        return this.loop.refuse() ?? true;
+      case 'monitor-port':
+        return false;
     }
+  }
+
+  /** Without it, no fingerprint could be compared: what is accepted would be less than was said. */
+  #isNeeded(option: string): boolean {
+    const {pins} = this.#settings.hostKey;
+    return option === 'knownhostscommand' && pins !== undefined && pins.fingerprints.length > 0;
+  }
+
+  /**
+   * Whether an ssh with a raw command line may be ended because the server refuses its loop: it runs nothing there, another
+   * one may be started, and the port is not refused for the second time.
+   */
+  #isExpendable(): boolean {
+    const {sshArguments, restart} = this.#settings;
+    return (
+      sshArguments !== undefined &&
+      this.loop.mayMove &&
+      this.#starts < restart.maxStarts &&
+      opensNoSession(sshArguments)
+    );
   }
 
   async close(): Promise<void> {
-    removePrivateFolder(this.folder);
-    this.warden.forgetFolder(this.folder);
+    this.#monitor?.close();
+    await this.#credentials?.close();
+    if (this.#folder !== undefined) {
+      // One that cannot be removed is left to the warden.
+      if (removePrivateFolder(this.#folder)) this.warden.forgetFolder(this.#folder);
+    }
     await this.warden.release();
   }
-
-  #adaptLoop(): Concession | boolean {
-    if (this.#fixedLoopPort !== undefined) {
-      const message = `Port ${String(this.#fixedLoopPort)} of the server could not be listened on for the heartbeat: from now on a fresh port is used for every ssh`;
-      this.#fixedLoopPort = undefined;
-      return {code: 'WARN_AUTOSSH_HEARTBEAT_PORT', message};
-    }
-    // One port can be taken by chance, two in a row are a server that allows none.
-    if (++this.#loopRefusals < 2) return true;
-    this.degrade();
-    return {
-      code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED',
-      message: degradedMessage('the server refuses the remote forward that the heartbeat needs'),
-    };
-  }
-
-  #freshLoopPort(): number {
-    const taken = new Set(
-      this.#forwards.flatMap((one) =>
-        one.type === 'remote' && one.listen.port !== undefined ? [one.listen.port] : [],
-      ),
-    );
-    for (;;) {
-      const port = randomInt(loopPorts.from, loopPorts.to);
-      if (!taken.has(port)) return port;
-    }
-  }
 }
+
+/** A raw command line has all of that by itself. */
+const bare: Equipment = {
+  options: [],
+  words: [],
+  env: undefined,
+  answers: undefined,
+  conceal: (line) => line,
+  deadAgent: undefined,
+  doubts: [],
+};
 
 /** Behind a listener of ours, ssh listens on a private socket of this life. */
 function behind(forward: Forward, folder: string, life: number, index: number): Forward {
   if (!forward.steady) return forward;
   return {...forward, listen: {path: join(folder, `${String(life)}-${String(index)}.sock`)}};
-}
-
-/** What a tunnel says that goes on without the loop of forwards. */
-export function degradedMessage(why: string): string {
-  return `The heartbeat goes on with ssh's own keep-alives ('server-alive'), because ${why}; a frozen ssh will go unnoticed`;
 }

@@ -3,23 +3,30 @@ import {onAbort} from './abort.js';
 import {now, sleep} from './clock.js';
 import {AutoSSHError, type AutoSSHErrorCode, type Outcome} from './errors.js';
 import type {Settings} from './options.js';
-import {outcomeError} from './outcome.js';
-import {type Concession, type Provision, degradedMessage} from './provision.js';
+import {decideAsAutossh} from './restart/autossh-policy.js';
+import {describeRefusal, outcomeError} from './outcome.js';
+import type {Warning} from './events.js';
+import type {Provision} from './provision.js';
 import type {RestartContext, RestartOptions} from './restart/options.js';
 import {decide} from './restart/policy.js';
-import {type Ready, Session, type SessionListener} from './session.js';
+import {type Ready, Session, type SessionListener, type SessionOptions} from './session.js';
 
 /** What a series tells. */
-export interface SeriesListener extends Omit<SessionListener, 'onDegrade' | 'onMiss' | 'onBeat' | 'onNotice'> {
+export interface SeriesListener extends Omit<
+  SessionListener,
+  'onDegrade' | 'onMonitorRefused' | 'onMiss' | 'onBeat' | 'onNotice'
+> {
   /** ssh was started; its pid is `undefined` if that failed. */
   readonly onSpawn: (session: Session) => void;
   readonly onReady: (session: Session, ready: Ready) => void;
   /** Its successor is ready; it resolves when it may be ended. */
   readonly onReplaced: (session: Session) => Promise<void>;
   readonly onEnd: (session: Session, outcome: Outcome) => void;
+  /** There was nothing that an ssh could log in with, and none was started. */
+  readonly onRefusal: (outcome: Outcome) => void;
   /** A new ssh will be started after so many milliseconds. */
   readonly onWait: (wait: {readonly outcome: Outcome; readonly attempt: number; readonly delay: number}) => void;
-  readonly onConcession: (concession: Concession) => void;
+  readonly onWarning: (warning: Warning) => void;
   readonly onMiss: (session: Session, miss: Parameters<SessionListener['onMiss']>[0]) => void;
   readonly onBeat: (session: Session, rtt: number) => void;
   readonly onNotice: (session: Session, notice: Parameters<SessionListener['onNotice']>[0]) => void;
@@ -34,6 +41,9 @@ class LifeEnded extends Error {
     this.outcome = outcome;
   }
 }
+
+/** ssh has done what it was for, and the policy lets it be. */
+export class Finished extends Error {}
 
 /** One life of ssh after the other, until the policy gives up or the signal is aborted. */
 export class Series {
@@ -60,6 +70,7 @@ export class Series {
   #attempt = 0;
   #outageSince = 0;
   #grown = 0;
+  #tries = 0;
 
   /** @param pastGate - that its first start fails says nothing of the options: others were ready, or it is nobody's start */
   constructor(
@@ -152,7 +163,7 @@ export class Series {
   /**
    * Runs until the end; no life of it is left then.
    *
-   * @throws AutoSSHError why there will be no other life; after an abort of the signal that error says nothing
+   * @throws Finished if ssh was allowed to end; AutoSSHError why there will be no other life; after an abort of the signal that error says nothing
    */
   async run(): Promise<never> {
     this.#firstStart = this.#outageSince = now();
@@ -229,7 +240,7 @@ export class Series {
   /** Starts ssh, until one is ready or has failed in a way that the next would not mend by itself. */
   async #getReady(alone: boolean): Promise<Session> {
     for (;;) {
-      const session = this.#spawn();
+      const session = this.#spawn(await this.#equip());
       if (alone) this.#session = session;
       const ready = await session.ready;
       if (ready && !this.#signal.aborted) {
@@ -243,41 +254,72 @@ export class Series {
       }
       const {outcome, adaptation} = await session.ended;
       const mayAdapt = !this.#signal.aborted && this.#provision.starts < this.#settings.restart.maxStarts;
-      const concession = mayAdapt && adaptation ? await this.#provision.adapt(adaptation) : false;
-      if (concession === false) throw new LifeEnded(outcome);
+      const adapted = mayAdapt && adaptation ? await this.#provision.adapt(adaptation) : false;
+      if (adapted === false) throw new LifeEnded(outcome);
       this.#signal.throwIfAborted();
-      if (concession !== true) this.#listener.onConcession(concession);
+      if (adapted !== true) this.#listener.onWarning(adapted);
     }
   }
 
-  #spawn(): Session {
+  /** What the next life gets; that it cannot be had is the end of a life that was none. */
+  async #equip(): Promise<SessionOptions> {
+    // Whoever was in a hurry gets this one; if nothing comes of it, the next is not hurried by that.
+    this.#hurry = false;
+    try {
+      const options = await this.#provision.next(this.#signal);
+      this.#signal.throwIfAborted();
+      const warning = this.#provision.deadAgentWarning(options.equipment.deadAgent);
+      if (warning) this.#listener.onWarning(warning);
+      return options;
+    } catch (error) {
+      this.#signal.throwIfAborted();
+      if (!(error instanceof AutoSSHError)) throw error;
+      const outcome = describeRefusal(error);
+      this.#listener.onRefusal(outcome);
+      throw new LifeEnded(outcome);
+    }
+  }
+
+  #spawn(options: SessionOptions): Session {
     this.#hurry = false;
     const listener = this.#listener;
-    const session: Session = new Session(this.#provision.next(), {
+    let isLoopRefused = false;
+    const session: Session = new Session(options, {
       onLine: listener.onLine,
       onSend: listener.onSend,
       onMiss: (miss) => {
         listener.onMiss(session, miss);
       },
       onBeat: (rtt) => {
+        this.#provision.loop.settle();
         listener.onBeat(session, rtt);
       },
       onNotice: (notice) => {
         listener.onNotice(session, notice);
       },
+      onMonitorRefused: () => {
+        isLoopRefused = true;
+        listener.onWarning(this.#provision.loop.move());
+      },
       onDegrade: (why) => {
-        this.#provision.degrade();
-        listener.onConcession({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED', message: degradedMessage(why)});
+        listener.onWarning(this.#provision.loop.degrade(why));
       },
     });
     this.#alive.add(session);
     const {target} = session;
     const provision = this.#provision;
     // After the spawn: the first of a process takes a while to start its shell.
-    provision.warden.watchFolder(provision.folder);
+    if (provision.folder !== undefined) provision.warden.watchFolder(provision.folder);
     if (target !== undefined) provision.warden.watch(target);
-    void session.ended.then(({outcome}) => {
+    void session.ended.then(({outcome, adaptation}) => {
       this.#alive.delete(session);
+      if (adaptation?.type === 'monitor-port') {
+        provision.loop.countMove();
+        if (!this.#signal.aborted) listener.onWarning(provision.loop.move());
+      } else if (!isLoopRefused && this.#settings.sshArguments) {
+        // Refusals that are not in a row are those of dead predecessors.
+        provision.loop.settle();
+      }
       if (target !== undefined) provision.warden.forget(target);
       listener.onEnd(session, outcome);
     });
@@ -292,7 +334,11 @@ export class Series {
     if (!requested) this.#attempt++;
     const attempt = this.#attempt;
     const {restart, gateTime} = this.#settings;
-    const decision = decide(outcome, this.#history(), {...restart, gateTime}, now(), Math.random());
+    if (outcome.uptime >= restart.stableAfter) this.#tries = 0;
+    else if (!requested || restart.policy === 'autossh') this.#tries++;
+    const decideBy = restart.policy === 'autossh' ? decideAsAutossh : decide;
+    const decision = decideBy(outcome, this.#history(), {...restart, gateTime}, now(), Math.random());
+    if (decision.type === 'finish') throw new Finished(outcome.message);
     if (decision.type === 'give-up') throw givenUp(decision.code, decision.why, outcome);
     const {delay} = decision;
     this.#grown = decision.grown;
@@ -303,7 +349,7 @@ export class Series {
     }
     if (this.#parked) return;
     const wake = (this.#wake = new AbortController());
-    this.#listener.onWait({outcome, attempt, delay});
+    this.#listener.onWait({outcome, attempt: restart.policy === 'autossh' ? this.#tries : attempt, delay});
     if (delay > 0 && !this.#hurry) await sleep(delay, wake.signal);
     this.#wake = undefined;
   }
@@ -352,6 +398,8 @@ export class Series {
       attempt: this.#attempt,
       outageSince: this.#outageSince,
       grown: this.#grown,
+      tries: this.#tries,
+      moves: this.#provision.loop.moves,
     };
   }
 }

@@ -6,7 +6,8 @@ import {Fronts, type Traffic} from './front/fronts.js';
 import {canOverlap} from './front/options.js';
 import type {TunnelStream} from './front/stream.js';
 import type {Settings} from './options.js';
-import {type Concession, Provision} from './provision.js';
+import type {Warning} from './events.js';
+import {Provision} from './provision.js';
 import {Series, type SeriesListener} from './series.js';
 import type {Ready, Session} from './session.js';
 import type {Forward} from './ssh/forward.js';
@@ -17,7 +18,7 @@ export interface ServiceListener {
   readonly onReady: (session: Session, ready: Ready) => void;
   readonly onEnd: (outcome: Outcome, isUp: boolean) => void;
   readonly onWait: (wait: Parameters<SeriesListener['onWait']>[0], isUp: boolean) => void;
-  readonly onConcession: (concession: Concession) => void;
+  readonly onWarning: (warning: Warning) => void;
   readonly onLine: (line: string) => void;
   readonly onSend: () => void;
   readonly onBeat: (rtt: number) => void;
@@ -87,6 +88,7 @@ export class Service {
       await this.#fronts.open();
       await provision.prepare();
       this.#signal.throwIfAborted();
+      for (const warning of provision.warnings()) this.#listener.onWarning(warning);
       if (lazy) this.#listener.onDormant(this.#reported(this.#settings.forwards));
       return await this.#outlast(first);
     } finally {
@@ -197,10 +199,13 @@ export class Service {
           if (this.#ready.size === 0) this.#idle.stop();
           listener.onEnd(outcome, this.#ready.size > 0);
         },
+        onRefusal: (outcome) => {
+          listener.onEnd(outcome, this.#ready.size > 0);
+        },
         onWait: (wait) => {
           listener.onWait(wait, this.#ready.size > 0);
         },
-        onConcession: listener.onConcession,
+        onWarning: listener.onWarning,
         onLine: listener.onLine,
         onSend: listener.onSend,
         onBeat: (session, rtt) => {
@@ -238,7 +243,7 @@ export class Service {
   }
 
   #loseStandby({message}: Error): void {
-    this.#listener.onConcession({
+    this.#listener.onWarning({
       code: 'WARN_AUTOSSH_STANDBY',
       message: `There is no standby until ssh is next started anew: ${message}`,
     });

@@ -1,23 +1,29 @@
+import {hostname} from 'node:os';
 import {join} from 'node:path';
 import type {Way} from './front/way.js';
 import {Alarm, now, sleep} from './clock.js';
-import type {Outcome, Stage} from './errors.js';
+import {AutoSSHError, type Outcome, type Stage} from './errors.js';
+import {autosshBeatLine, beatLine} from './heartbeat/beat.js';
 import {EchoPort} from './heartbeat/echo-port.js';
 import {Evidence, type Sight} from './heartbeat/evidence.js';
 import {ForwardLoop} from './heartbeat/forward-loop.js';
 import {Heartbeat, type HeartbeatListener} from './heartbeat/heartbeat.js';
+import {type MonitorListener, MonitorPort} from './heartbeat/monitor-port.js';
 import type {HeartbeatSettings} from './heartbeat/options.js';
 import {removeSocket, unlock} from './local-socket.js';
 import type {Settings} from './options.js';
 import {type Adaptation, type EndCause, adaptationTo, describeOutcome} from './outcome.js';
 import {isConnected, listenerOf} from './procfs.js';
 import {printable, sshArguments} from './ssh/arguments.js';
+import type {Answers} from './ssh/answers.js';
+import {answerQuestions} from './ssh/askpass.js';
 import {Child, type ChildExit} from './ssh/child.js';
+import type {Equipment} from './ssh/credentials.js';
 import type {Forward} from './ssh/forward.js';
 import {type Life, type LifeOptions, planLife} from './ssh/life.js';
 import {answered, appeared, nudge, serving} from './ssh/marker.js';
 import type {Notice} from './ssh/notice.js';
-import {readNotice} from './ssh/notice-table.js';
+import {Transcript} from './ssh/transcript.js';
 import {Vitals} from './ssh/vitals.js';
 
 /** What one life of ssh is made of. */
@@ -31,7 +37,16 @@ export interface SessionOptions extends LifeOptions {
   readonly number: number;
   /** Local ports that nobody has been told of yet. */
   readonly ephemeralPorts: ReadonlySet<number>;
+  /** Where the beats of a raw command line's loop come back to. */
+  readonly monitor: MonitorListener | undefined;
+  /** What it logs in with. */
+  readonly equipment: Equipment;
+  /** Whether the next one may take the place of this one if its loop is refused at the server. */
+  readonly isExpendable: boolean;
 }
+
+/** What ssh says of the connections that proved it ready has been read by so many milliseconds after that. */
+const echoOfProof = 1_000;
 
 /** What a session tells while it lives. */
 export interface SessionListener extends Omit<HeartbeatListener, 'onDead'> {
@@ -39,6 +54,8 @@ export interface SessionListener extends Omit<HeartbeatListener, 'onDead'> {
   readonly onNotice: (notice: Notice) => void;
   /** The server lets no beat through: the heartbeat goes on as ssh's own keep-alives. */
   readonly onDegrade: (why: string) => void;
+  /** The server refuses the port of a raw command line's loop, and this ssh goes on without beats. */
+  readonly onMonitorRefused: () => void;
 }
 
 /** What is known of a session that is ready. */
@@ -64,20 +81,6 @@ const nudgeAfter = 3;
 /** An ssh that has missed its beats will hardly end by itself. */
 const graceOfTheDead = 250;
 
-/** So many lines of stderr, and so many notices, are kept for the outcome. */
-const kept = 32;
-
-/** What ssh says of the time after a login. */
-const afterLogin = new Set<Notice['kind']>([
-  'local-bind-failed',
-  'remote-bind-failed',
-  'remote-allocated',
-  'channel-open-failed',
-  'server-alive-timeout',
-  'lost-connection',
-  'disconnected',
-]);
-
 /** One life: ssh, its readiness and its heartbeat, from spawn to outcome. It knows nothing of restarts. */
 export class Session {
   /** `undefined`: ssh could not be started. */
@@ -101,14 +104,18 @@ export class Session {
   readonly #nudge = new Alarm();
   readonly #heartbeat: Heartbeat | undefined;
   readonly #spawnedAt = now();
-  #notices: Notice[] = [];
-  readonly #stderr: string[] = [];
-  readonly #allocated: number[] = [];
-  #onAllocated: (() => void) | undefined;
+  readonly #transcript = new Transcript();
   #stage: Stage = 'connect';
   #readyAt: number | undefined;
   #beats = false;
   #firstRtt: number | undefined;
+  /** So many connections of our own does the server refuse that ssh has not told of yet. */
+  #refusals = 0;
+  readonly #countRefusal = (by: number): void => {
+    if (this.#life.marker.target?.path !== undefined) this.#refusals += by;
+  };
+  #answers: Answers | undefined;
+  #isAsking = false;
   #cause: EndCause | undefined;
   readonly #way: Way = {
     heardAt: 0,
@@ -171,13 +178,23 @@ export class Session {
   }
 
   #spawn(argv: readonly string[]): {child?: Child; exited: Promise<ChildExit>} {
-    const {env, cwd, stdio} = this.#options.settings;
+    const {cwd, stdio, stderr} = this.#options.settings;
+    const {env, answers} = this.#options.equipment;
+    this.#answers = answers?.(this.#over.signal);
     try {
       const child = new Child({
         command: [...this.#options.program(), ...argv],
         env,
         cwd,
         stdio,
+        stderr,
+        onQuestions:
+          this.#answers &&
+          ((questions) => {
+            answerQuestions(questions, async (question) => this.#answer(question));
+          }),
+        // As with autossh: what a host's own command line starts beside ssh is the host's.
+        isAlone: this.#isRaw,
         onLine: (line) => {
           this.#read(line);
         },
@@ -188,13 +205,33 @@ export class Session {
     }
   }
 
+  /** Without an answer ssh would give the server an empty one: where there is none it is ended, and waits until then. */
+  async #answer(question: string): Promise<string | undefined> {
+    if (this.#stage === 'connect') this.#stage = 'authenticate';
+    this.#isAsking = true;
+    try {
+      return await this.#answers?.to(question);
+    } catch (error) {
+      const cause =
+        error instanceof AutoSSHError ? error : new AutoSSHError('ERR_AUTOSSH_AUTH', String(error), {cause: error});
+      this.end({type: 'credentials', error: cause});
+      return await new Promise(() => undefined);
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
   #openHeartbeat(settings: HeartbeatSettings, wayBack: string): Heartbeat {
+    const {message, monitorPort} = settings;
     return new Heartbeat(
       settings,
-      (channel) =>
-        settings.mode === 'forward-loop'
-          ? new ForwardLoop(this.#life.marker.socket, wayBack, channel)
-          : new EchoPort(this.#life.marker.socket, channel),
+      (channel) => {
+        if (monitorPort !== undefined) return new MonitorPort(monitorPort, this.#options.monitor, channel);
+        const wayOut = this.#life.marker.socket;
+        return settings.mode === 'forward-loop'
+          ? new ForwardLoop(wayOut, wayBack, channel)
+          : new EchoPort(wayOut, channel);
+      },
       {
         onSend: this.#listener.onSend,
         onMiss: this.#listener.onMiss,
@@ -210,6 +247,8 @@ export class Session {
           this.end({type: 'heartbeat', misses});
         },
       },
+      (nonce) =>
+        monitorPort === undefined ? beatLine(nonce, message) : autosshBeatLine(nonce, hostname(), process.pid, message),
     );
   }
 
@@ -217,14 +256,18 @@ export class Session {
   async #look(withQueue: boolean): Promise<Sight | undefined> {
     const traffic = await this.#vitals?.traffic(withQueue);
     const {given, stuck, releases} = this.#way;
-    const isKnown = this.#life.forwards.every(({steady}) => steady);
+    const isKnown = !this.#isRaw && this.#life.forwards.every(({steady}) => steady);
     return traffic && {...traffic, given: isKnown ? given : undefined, stuck, releases};
   }
 
+  /** The command line is the host's, and has nothing of ours. */
+  get #isRaw(): boolean {
+    return this.#options.settings.sshArguments !== undefined;
+  }
+
   async #prove(): Promise<Ready | undefined> {
-    const {settings} = this.#options;
     // Nothing of ours is in a raw command line that could prove more than this.
-    const proven = settings.sshArguments ? this.pid !== undefined : await this.#proveForwards();
+    const proven = this.#isRaw ? this.pid !== undefined : await this.#proveForwards();
     if (!proven || this.#isOver()) return undefined;
     this.#deadline.stop();
     this.#nudge.stop();
@@ -232,7 +275,8 @@ export class Session {
     this.#readyAt = now();
     // Before the first connection comes, which it is asked about.
     if (this.#life.forwards.some(({steady}) => steady)) this.#vitals?.watch(this.#life.marker.socket);
-    if (this.#firstRtt !== undefined) {
+    // A raw command line's beats prove nothing before ssh has logged in, which may take a person.
+    if (this.#firstRtt !== undefined || this.#isRaw) {
       this.#beats = true;
       this.#heartbeat?.start();
     }
@@ -245,8 +289,7 @@ export class Session {
     const {signal} = this.#over;
     if (!(await appeared(socket, signal))) return false;
     unlock(socket);
-    // Whatever was said before, in a server's banner too, is not why a logged-in ssh will end.
-    this.#notices = this.#notices.filter(({kind}) => afterLogin.has(kind));
+    this.#transcript.forgetLogin();
     this.#stage = 'forward';
     if (this.#heartbeat) {
       this.#stage = 'heartbeat';
@@ -256,41 +299,17 @@ export class Session {
       // The server answers in order: when it has opened or refused a connection through the marker, it has granted every
       // remote forward that was asked for before. (If it had not, ssh would end.)
       this.#nudgeSoon();
-      if (!(await answered(socket, signal))) return false;
+      if (!(await answered(socket, signal, this.#countRefusal))) return false;
     } else if (!(await serving(socket, signal))) {
       return false;
     }
     this.#stage = 'forward';
-    return this.#allocatedAll();
+    return this.#transcript.hasAllocated(this.#life.forwards.filter(isServerChosen).length, signal);
   }
 
   #nudgeSoon(): void {
     this.#nudge.set(nudgeAfter, () => {
-      nudge(this.#life.marker.socket, this.#over.signal);
-    });
-  }
-
-  async #allocatedAll(): Promise<boolean> {
-    const wanted = this.#life.forwards.filter(isServerChosen).length;
-    while (this.#allocated.length < wanted) {
-      if (!(await this.#until((resolve) => (this.#onAllocated = resolve)))) return false;
-    }
-    return true;
-  }
-
-  /** Whether something happened before this session was over. */
-  async #until(arrange: (resolve: () => void) => void): Promise<boolean> {
-    const {signal} = this.#over;
-    if (signal.aborted) return false;
-    return new Promise((resolve) => {
-      const onAbort = (): void => {
-        resolve(false);
-      };
-      signal.addEventListener('abort', onAbort, {once: true});
-      arrange(() => {
-        signal.removeEventListener('abort', onAbort);
-        resolve(true);
-      });
+      nudge(this.#life.marker.socket, this.#over.signal, this.#countRefusal);
     });
   }
 
@@ -301,7 +320,7 @@ export class Session {
   /** The first beat found no way through. Whether the tunnel can do without. */
   #degrade(): boolean {
     if (this.#isOver()) return false;
-    const prohibited = this.#notices.find(
+    const prohibited = this.#transcript.notices.find(
       (one) => one.kind === 'channel-open-failed' && one.reason !== 'connect-failed',
     );
     const {heartbeat} = this.#options;
@@ -317,7 +336,7 @@ export class Session {
   }
 
   #boundForwards(): readonly Forward[] {
-    const chosen = [...this.#allocated];
+    const chosen = [...this.#transcript.allocated];
     return Object.freeze(
       this.#life.forwards.map((one) => {
         if (!isServerChosen(one)) return one;
@@ -326,23 +345,36 @@ export class Session {
     );
   }
 
-  #read(line: string): void {
-    this.#stderr.push(line);
-    if (this.#stderr.length > kept) this.#stderr.shift();
-    const notice = readNotice(line);
+  #read(said: string): void {
+    const line = this.#options.equipment.conceal(said);
+    const notice = this.#transcript.read(line);
     if (notice) this.#note(notice);
     this.#listener.onLine(line);
   }
 
   #note(notice: Notice): void {
     if (notice.kind === 'authenticated') this.#stage = 'forward';
-    if (notice.kind === 'remote-allocated') {
-      this.#allocated.push(notice.port);
-      this.#onAllocated?.();
+    const isFresh = this.#readyAt === undefined || now() - this.#readyAt < echoOfProof;
+    if (notice.kind === 'channel-open-failed' && this.#refusals > 0 && isFresh) {
+      this.#refusals--;
+      return;
     }
-    // The first cause is the one that counts, so the first notices are those that are kept.
-    if (this.#notices.length < kept) this.#notices.push(notice);
     if (this.#readyAt !== undefined) this.#listener.onNotice(notice);
+    this.#noteMonitor(notice);
+  }
+
+  /** Without its port at the server autossh's loop is none: the next ssh gets another. */
+  #noteMonitor(notice: Notice): void {
+    const {heartbeat, loopPort, isExpendable} = this.#options;
+    if (notice.kind !== 'remote-bind-failed' || notice.port !== loopPort) return;
+    if (!heartbeat || heartbeat.monitorPort === undefined || heartbeat.mode !== 'forward-loop') return;
+    // One that is going to end because of it (ExitOnForwardFailure) could do no harm any more.
+    if (notice.fatal || isExpendable) {
+      this.end({type: 'monitor-port', message: `the server did not let ssh listen on its port ${String(loopPort)}`});
+    } else {
+      this.#heartbeat?.close();
+      this.#listener.onMonitorRefused();
+    }
   }
 
   async #timeOut(): Promise<void> {
@@ -350,7 +382,7 @@ export class Session {
     const connected = this.#stage === 'connect' && this.pid !== undefined && (await isConnected(this.pid));
     if (this.#readyAt !== undefined) return;
     if (connected && this.#stage === 'connect') this.#stage = 'authenticate';
-    this.end({type: 'timeout', stage: this.#stage, after: settings.readyTimeout});
+    this.end({type: 'timeout', stage: this.#stage, after: settings.readyTimeout, isAsking: this.#isAsking});
   }
 
   async #conclude(exited: Promise<ChildExit>): Promise<SessionEnd> {
@@ -369,15 +401,21 @@ export class Session {
     const local = this.#life.forwards.flatMap(({type, listen}) =>
       type !== 'remote' && listen.path !== undefined ? [listen.path] : [],
     );
-    for (const path of [marker.socket, ...(loop ? [loop.socket] : []), ...local]) removeSocket(path);
-    const taken = this.#notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
+    if (!this.#isRaw) for (const path of [marker.socket, ...(loop ? [loop.socket] : []), ...local]) removeSocket(path);
+    const {notices, lines} = this.#transcript;
+    const taken = notices.find((one) => one.kind === 'local-bind-failed' && one.port !== undefined);
     const ending = {
       cause: this.#cause,
       exit,
       spawnError,
-      notices: this.#notices,
-      stderr: this.#stderr,
+      notices,
+      stderr: lines,
       stage: this.#stage,
+      isRaw: this.#isRaw,
+      isPinned: this.#options.settings.hostKey.pins !== undefined,
+      areHopsPinned: arePinned(this.#options.settings.jump),
+      isAnswered: this.#answers?.given ?? false,
+      doubts: this.#options.equipment.doubts,
       uptime: this.#readyAt === undefined ? 0 : Math.round(now() - this.#readyAt),
       forwards: this.#life.forwards,
       loopPort: loop?.port,
@@ -391,4 +429,10 @@ export class Session {
 
 function isServerChosen(forward: Forward): forward is Forward & {listen: {host: string; port: number}} {
   return forward.type === 'remote' && forward.listen.port !== undefined && forward.listen.port === 0;
+}
+
+/** Whether every hop has host keys of its own; `undefined`: only some. */
+function arePinned(jump: Settings['jump']): boolean | undefined {
+  const pinned = jump === 'none' ? [] : jump.filter(({hostKey}) => hostKey.pins);
+  return pinned.length === 0 ? false : pinned.length === jump.length || undefined;
 }

@@ -1,7 +1,13 @@
 import type {AutoSSHError} from './errors.js';
 
 /** Why a tunnel ended. */
-export type StopReason = 'stopped' | 'aborted' | 'max-lifetime' | 'fatal';
+export type StopReason =
+  | 'stopped'
+  | 'aborted'
+  | 'max-lifetime'
+  /** ssh ended by itself with the exit code 0, and `restart.policy` is `'autossh'`. */
+  | 'exit'
+  | 'fatal';
 
 /** Where a tunnel is. */
 export type StateName =

@@ -5,15 +5,22 @@ import type {AutoSSHOptions} from '../src/index.js';
 import {resolveOptions} from '../src/options.js';
 import {printable, sshArguments} from '../src/ssh/arguments.js';
 import {type LifeOptions, planLife} from '../src/ssh/life.js';
+import {planLogin} from '../src/ssh/login.js';
 
 const [out, back, loopPort] = ['/t/1-out.sock', '/t/1-back.sock', 20_000];
 
 function argvOf(options: AutoSSHOptions, life: Partial<LifeOptions> = {}): readonly string[] {
   const settings = resolveOptions(options, {});
   const {forwards, heartbeat} = settings;
+  const place = {folder: '/t', agent: '/t/agent.sock', sshPath: '/usr/bin/ssh', configFile: undefined};
+  const equipment = planLogin(settings, place);
   return sshArguments(
     settings,
-    planLife({forwards, heartbeat, loopPort, unknownOptions: new Set(), ...life}, out, back),
+    planLife(
+      {forwards, heartbeat, loopPort, monitorRemote: undefined, unknownOptions: new Set(), equipment, ...life},
+      out,
+      back,
+    ),
   );
 }
 

@@ -18,6 +18,7 @@ import {
   type WaitOptions,
   alive,
   collect,
+  compiled,
   exchange,
   expectNothingLeft,
   fixture,
@@ -235,9 +236,10 @@ describe('start()', () => {
     const {TMPDIR} = process.env;
     process.env['TMPDIR'] = '/nonexistent';
     try {
-      const {tunnel, events} = make(up);
+      const {tunnel, events} = make(hung);
       const error = await rejection(tunnel.start());
       expect(error.message).toContain('/nonexistent');
+      expect(error.hint).toContain('TMPDIR');
       expect(error.cause).toMatchObject({code: 'ENOENT'});
       expect(events.of('stop')).toEqual([{reason: 'fatal', error}]);
     } finally {
@@ -874,7 +876,7 @@ describe('in a program of its own', () => {
 
   function run(scene: string, env: NodeJS.ProcessEnv = {}): Run {
     const {DEBUG: _debug, ...rest} = process.env;
-    const child = spawn(process.execPath, ['--import', 'tsx', fixture('embedding.ts'), scene], {
+    const child = spawn(process.execPath, [compiled('embedding.ts'), scene], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {...rest, ...env},
     });

@@ -1,14 +1,18 @@
-import {readFileSync, readlinkSync} from 'node:fs';
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {readFileSync, readlinkSync, realpathSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {afterEach, beforeEach, describe, expect, test} from 'vitest';
 import {Child, type ChildOptions} from '../src/ssh/child.js';
 import {
   type Snapshot,
   alive,
+  compiled,
   expectNothingLeft,
   fixture,
   guard,
   pollUntil,
+  programOf,
   signal,
   snapshot,
   temporaryFolder,
@@ -83,6 +87,30 @@ describe('its end', () => {
     const {child, lines} = start('exit-with.mjs', {FAKE_STDERR: 'one\ntwo', FAKE_EXIT: '3'});
     expect(await child.exited).toMatchObject({exitCode: 3});
     expect(lines).toEqual(['one', 'two']);
+  });
+
+  test('comes after its last words where this process was too busy to read them', async () => {
+    const folder = temporaryFolder('busy-');
+    const script = (name: string, text: string): string => {
+      writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`, {mode: 0o700});
+      return join(folder, name);
+    };
+    const other = start(script('other', `until [ -e ${folder}/go ]; do sleep 0.01; done; echo other >&2`));
+    // That both have ended is found out at once, and only of the first one has it been seen before that it has said something.
+    const first = start(script('first', 'echo first >&2'), undefined, {
+      onLine: () => {
+        writeFileSync(join(folder, 'go'), '');
+        block(() => !isAlive(other.child));
+        // The first one that is due after that is the time for last words.
+        setImmediate(() => {
+          const until = performance.now() + 400;
+          block(() => performance.now() > until);
+        });
+      },
+    });
+    block(() => !isAlive(first.child));
+    expect(await other.child.exited).toEqual({exitCode: 0, signal: undefined});
+    expect(other.lines).toEqual(['other']);
   });
 
   test('comes after its last words also where they end without a line break', async () => {
@@ -284,6 +312,16 @@ describe('its lines', () => {
 });
 
 /** The process group, from `/proc`. */
+function isAlive({pid = 0}: Child): boolean {
+  return alive(pid);
+}
+
+/** Keeps this process from everything else, its events too. */
+function block(until: () => boolean): void {
+  const latest = performance.now() + 10_000;
+  while (!until()) if (performance.now() > latest) throw new Error('Blocked for too long');
+}
+
 function groupOf(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[2]);
@@ -296,3 +334,26 @@ function stderrOf(pid: number): string {
     return '';
   }
 }
+
+describe('one that is held', () => {
+  test('becomes its command when it is told to, and keeps its pid', async () => {
+    const {child, until} = start('die-later.mjs', {}, {isHeld: true});
+    await waitForState(child.pid ?? 0, 'S');
+    expect(programOf(child.pid ?? 0)).toBe(realpathSync('/bin/sh'));
+    child.begin();
+    await until((line) => line !== '');
+    expect(programOf(child.pid ?? 0)).toBe(realpathSync(process.execPath));
+  });
+
+  test('ends without it when its host is gone', async () => {
+    const host = spawn(process.execPath, [compiled('held-host.ts')], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    const [said] = (await once(host.stdout, 'data')) as [Buffer];
+    const pid = Number(String(said));
+    guard('process', pid);
+    expect(alive(pid)).toBe(true);
+    host.kill('SIGKILL');
+    await waitForExit(pid);
+  });
+});

@@ -7,6 +7,7 @@ const codes: Record<AutoSSHErrorCode, boolean> = {
   ERR_AUTOSSH_USAGE: false,
   ERR_AUTOSSH_HOST_KEY: false,
   ERR_AUTOSSH_AUTH: true,
+  ERR_AUTOSSH_KEY: false,
   ERR_AUTOSSH_RESOLVE: true,
   ERR_AUTOSSH_CONNECT: true,
   ERR_AUTOSSH_FORWARD: true,

@@ -1,10 +1,13 @@
-import {spawn, type ChildProcess} from 'node:child_process';
+import {execFile, spawn, type ChildProcess} from 'node:child_process';
 import {randomUUID} from 'node:crypto';
 import {once} from 'node:events';
+import {appendFile, copyFile, mkdtemp, readFile, rename, rm, writeFile} from 'node:fs/promises';
 import {createServer} from 'node:http';
 import type {AddressInfo} from 'node:net';
+import {tmpdir} from 'node:os';
 import {join} from 'node:path';
 import {fileURLToPath} from 'node:url';
+import {promisify} from 'node:util';
 import {afterAll, afterEach, beforeAll, expect, test} from 'vitest';
 import {startPostgres, type Postgres} from '../examples/demo/postgres.js';
 import {alive, findProgram, freePort, guard, pollUntil, PrivateSshd, signal, waitForExit} from './support/index.js';
@@ -130,6 +133,41 @@ test('health-service.ts: healthy, unhealthy while the server is away, healthy ag
 
   child.kill('SIGTERM');
   expect(await exit, text()).toBe(0);
+});
+
+test('rotating-key.ts: SIGHUP replaces ssh by one with the new key, and one that is not let in replaces nothing', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'rotating-'));
+  try {
+    const file = join(folder, 'key');
+    await copyFile(sshd.identityFile, file);
+    const {stdout: hostKey} = await promisify(execFile)('ssh-keygen', ['-lf', `${sshd.hostKeyFile}.pub`]);
+    // What the configuration says of keys and host keys is nothing that it needs.
+    const config = join(folder, 'config');
+    await writeFile(config, `Host tunnel\n  HostName 127.0.0.1\n  Port ${sshd.port}\n  UserKnownHostsFile /dev/null\n`);
+    const {child, text, exit} = example('rotating-key.ts', {
+      SSH_CONFIG: config,
+      SSH_KEY_FILE: file,
+      SSH_HOST_KEY: hostKey,
+    });
+    const says = (line: string) => pollUntil(line, () => text().includes(line), {timeout: 20_000});
+    await says('127.0.0.1:5432 is at 127.0.0.1:');
+
+    const fresh = join(folder, 'fresh');
+    await promisify(execFile)('ssh-keygen', ['-q', '-t', 'ecdsa', '-N', '', '-f', fresh]);
+    await rename(fresh, file);
+    child.kill('SIGHUP');
+    await says('not replaced: The server let nobody in');
+    const publicKey = await readFile(`${fresh}.pub`, 'utf8');
+    await appendFile(sshd.authorizedKeysFile, publicKey);
+    const accepted = sshd.waitForLine(/Accepted publickey .* ECDSA/);
+    child.kill('SIGHUP');
+    await says('\nreplaced\n');
+    await accepted;
+    child.kill('SIGTERM');
+    expect(await exit, text()).toBe(0);
+  } finally {
+    await rm(folder, {recursive: true});
+  }
 });
 
 test('vitest-fixture: a test run of its own passes, with one tunnel for both tests of the file', async () => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import {afterEach, beforeEach, describe, expect, test, vi} from 'vitest';
-import {BeatReader, beatLine} from '../src/heartbeat/beat.js';
+import {BeatReader, autosshBeatLine, beatLine} from '../src/heartbeat/beat.js';
 import type {BeatChannel, ChannelListener} from '../src/heartbeat/channel.js';
 import {Heartbeat} from '../src/heartbeat/heartbeat.js';
 import {type HeartbeatOptions, resolveHeartbeat} from '../src/heartbeat/options.js';
@@ -14,7 +14,11 @@ describe('a beat', () => {
   });
 
   test('with the longest message is still read', () => {
-    const line = beatLine(nonce, 'x'.repeat(64));
+    const greatest = Buffer.alloc(16, 0xff);
+    const line = autosshBeatLine(greatest, 'h'.repeat(80), 4_194_304_000, 'x'.repeat(64));
+    expect(line).toBe(
+      `${'h'.repeat(64)} autossh 4194304000 340282366920938463463374607431768211455 ${'x'.repeat(64)}\r`,
+    );
     expect(new BeatReader().feed(Buffer.from(`${line}\n`))).toEqual([line]);
     expect(new BeatReader().feed(Buffer.from(`${line}x\n`))).toBeUndefined();
     expect(new BeatReader().feed(Buffer.from(line))).toEqual([]);
@@ -23,7 +27,9 @@ describe('a beat', () => {
 });
 
 describe('the reader of beats', () => {
-  const short = fc.uint8Array({maxLength: 97}).map((bytes) => Buffer.from(bytes.map((one) => (one === 10 ? 11 : one))));
+  const short = fc
+    .uint8Array({maxLength: 189})
+    .map((bytes) => Buffer.from(bytes.map((one) => (one === 10 ? 11 : one))));
   const garbage = fc.uint8Array({maxLength: 400}).map((bytes) => Buffer.from(bytes));
 
   function cut(whole: Buffer, at: readonly number[]): Buffer[] {
@@ -62,7 +68,7 @@ describe('the reader of beats', () => {
             .split('\n')
             .map((line) => line.length),
         );
-        expect(refused).toBe(longest >= 98);
+        expect(refused).toBe(longest >= 190);
       }),
     );
   });
@@ -71,7 +77,7 @@ describe('the reader of beats', () => {
     const reader = new BeatReader();
     let taken = 0;
     while (reader.feed(Buffer.from('x')) !== undefined) taken++;
-    expect(taken).toBe(97);
+    expect(taken).toBe(189);
   });
 });
 
@@ -130,23 +136,28 @@ describe('the heartbeat', () => {
   });
 
   function make(options: HeartbeatOptions = {}, more: {onMiss?: () => void; onDead?: () => void} = {}) {
-    const settings = resolveHeartbeat({interval: 100, timeout: 50, ...options}, []);
+    const settings = resolveHeartbeat({interval: 100, timeout: 50, ...options}, [], false);
     if (!settings) throw new Error('Expected a heartbeat');
     const told: Told[] = [];
     const at = (): number => Math.round(performance.now() - begun);
     let channel: FakeChannel | undefined;
-    const heartbeat = new Heartbeat(settings, (listener) => (channel = new FakeChannel(listener)), {
-      onSend: () => told.push([at(), 'send']),
-      onBeat: (rtt) => told.push([at(), 'beat', rtt]),
-      onMiss: ({misses, waited, reason}) => {
-        told.push([at(), 'miss', misses, waited, reason]);
-        more.onMiss?.();
+    const heartbeat = new Heartbeat(
+      settings,
+      (listener) => (channel = new FakeChannel(listener)),
+      {
+        onSend: () => told.push([at(), 'send']),
+        onBeat: (rtt) => told.push([at(), 'beat', rtt]),
+        onMiss: ({misses, waited, reason}) => {
+          told.push([at(), 'miss', misses, waited, reason]);
+          more.onMiss?.();
+        },
+        onDead: (misses) => {
+          told.push([at(), 'dead', misses]);
+          more.onDead?.();
+        },
       },
-      onDead: (misses) => {
-        told.push([at(), 'dead', misses]);
-        more.onDead?.();
-      },
-    });
+      (nonce) => beatLine(nonce, settings.message),
+    );
     if (!channel) throw new Error('Expected the channel to be opened');
     return {heartbeat, channel, told};
   }

@@ -48,6 +48,10 @@ async function listen(onConnection: (socket: Socket) => void): Promise<Server> {
   return server;
 }
 
+function ignore(): void {
+  // Only the answer matters.
+}
+
 /** Whether a promise is still open when everything that could settle it has had its turn. */
 async function isOpen(promise: Promise<unknown>): Promise<boolean> {
   let open = true;
@@ -126,21 +130,38 @@ describe('a socket', () => {
     ['reset', (socket: Socket) => socket.destroy()],
   ])('has answered when the connection is %s', async (_what, end) => {
     await listen(end);
-    expect(await answered(path, never)).toBe(true);
+    const count = vi.fn();
+    expect(await answered(path, never, count)).toBe(true);
+    expect(count.mock.calls).toEqual([[1], [1]]);
   });
 
   test('has not answered before that', async () => {
-    let connection: Socket | undefined;
-    await listen((socket) => (connection = socket));
-    const answer = answered(path, never);
-    await pollUntil('the connection', () => connection !== undefined);
-    expect(await isOpen(answer)).toBe(true);
-    connection?.end();
+    const connections: Socket[] = [];
+    await listen((socket) => connections.push(socket));
+    const answer = answered(path, never, ignore);
+    for (const count of [1, 2]) {
+      await pollUntil('the connection', () => connections.length === count);
+      expect(await isOpen(answer)).toBe(true);
+      connections.at(-1)?.end();
+    }
     expect(await answer).toBe(true);
   });
 
+  test('has not answered when ssh ends, which closes the connection too', async () => {
+    const server = await listen((socket) => {
+      server.close();
+      socket.end();
+    });
+    const controller = new AbortController();
+    const answer = answered(path, controller.signal, ignore);
+    await once(server, 'close');
+    expect(await isOpen(answer)).toBe(true);
+    controller.abort();
+    expect(await answer).toBe(false);
+  });
+
   test('is asked again as long as nobody listens', async () => {
-    const answer = answered(path, never);
+    const answer = answered(path, never, ignore);
     expect(await isOpen(answer)).toBe(true);
     await listen((socket) => socket.end());
     expect(await answer).toBe(true);
@@ -148,18 +169,18 @@ describe('a socket', () => {
 
   test('is no longer waited for when the signal is aborted, connected or not', async () => {
     const [early, late] = [new AbortController(), new AbortController()];
-    const refused = answered(path, early.signal);
+    const refused = answered(path, early.signal, ignore);
     expect(await isOpen(refused)).toBe(true);
     early.abort();
     expect(await refused).toBe(false);
 
     let connection: Socket | undefined;
     await listen((socket) => (connection = socket));
-    const answer = answered(path, late.signal);
+    const answer = answered(path, late.signal, ignore);
     await pollUntil('the connection', () => connection !== undefined);
     late.abort();
     expect(await answer).toBe(false);
-    expect(await answered(path, late.signal)).toBe(false);
+    expect(await answered(path, late.signal, ignore)).toBe(false);
   });
 });
 
@@ -221,17 +242,22 @@ describe('ssh', () => {
   test('is nudged by a connection that comes and goes', async () => {
     const came = new Promise<Socket>((resolve) => void listen(resolve));
     await pollUntil('the socket', () => readdirSync(folder).length > 0);
-    nudge(path, never);
+    const count = vi.fn();
+    nudge(path, never, count);
+    expect(count.mock.calls).toEqual([[1]]);
     const socket = await came;
     socket.resume();
     await once(socket, 'close');
+    expect(count).toHaveBeenCalledOnce();
   });
 
   test('is not nudged where nobody listens, and nobody is told', async () => {
-    nudge(path, never);
-    nudge(path, AbortSignal.abort());
+    const count = vi.fn();
+    nudge(path, never, count);
+    nudge(path, AbortSignal.abort(), count);
     // An error that nobody hears of would be an uncaught exception by now.
     await turns();
     expect(opened()).toBe(openBefore);
+    expect(count.mock.calls.flat().reduce((sum: number, by: number) => sum + by, 0)).toBe(0);
   });
 });

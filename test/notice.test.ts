@@ -19,6 +19,7 @@ const printed: [line: string, notice: Notice | undefined][] = [
     'no newline at the end of the banner\\007Authenticated to 127.0.0.1 ([127.0.0.1]:54781) using "publickey".',
     {kind: 'authenticated', host: '127.0.0.1', address: '127.0.0.1', port: 54781, method: 'publickey'},
   ],
+  ['autossh: nobody can be asked for this answer', {kind: 'nobody-to-ask'}],
   [
     'KnownHostsCommand-ORDER /bin/false failed, status 1',
     {...bad, option: 'knownhostscommand', reason: '/bin/false failed, status 1'},
@@ -73,7 +74,7 @@ const printed: [line: string, notice: Notice | undefined][] = [
   ['Bytes per second: sent 1856.8, received 1724.2', undefined],
   [
     'root@127.0.0.1: Permission denied (publickey).',
-    {kind: 'auth-failed', reason: 'Permission denied', methods: ['publickey']},
+    {kind: 'auth-failed', reason: 'Permission denied', methods: ['publickey'], login: 'root@127.0.0.1'},
   ],
   ['Authenticated using "publickey" with partial success.', undefined],
   [

@@ -4,6 +4,7 @@ import {AutoSSH, type AutoSSHOptions} from '../src/index.js';
 import {type Settings, resolveOptions} from '../src/options.js';
 import {sshArguments} from '../src/ssh/arguments.js';
 import {planLife} from '../src/ssh/life.js';
+import {planLogin} from '../src/ssh/login.js';
 
 /** Options as a program without types may give them. */
 function resolve(options: unknown, environment: NodeJS.ProcessEnv = {}): Settings {
@@ -51,6 +52,7 @@ describe('defaults', () => {
     [
       'restart',
       {
+        policy: 'exponential',
         retries: Infinity,
         factor: 2,
         minTimeout: 500,
@@ -70,6 +72,20 @@ describe('defaults', () => {
     ['sshPath', 'ssh'],
     ['configFile', undefined],
     ['identityFiles', []],
+    [
+      'login',
+      {
+        agent: 'inherit',
+        privateKey: undefined,
+        passphrase: undefined,
+        certificate: undefined,
+        password: undefined,
+        keyboardInteractive: undefined,
+      },
+    ],
+    // As configured for ssh.
+    ['hostKey', {pins: undefined, check: undefined}],
+    ['jump', []],
     ['sshOptions', []],
     ['extraArgs', []],
     ['env', undefined],
@@ -88,17 +104,42 @@ describe('defaults', () => {
     expect(settings[option]).toEqual(value);
   });
 
+  test("autossh's policy has its own", () => {
+    const {restart} = withHost({restart: {policy: 'autossh'}});
+    expect(restart).toMatchObject({policy: 'autossh', minTimeout: 100, maxTimeout: 600_000, stableAfter: 60_000});
+    const short = withHost({restart: {policy: 'autossh', maxTimeout: 5_000}}).restart;
+    expect(short).toMatchObject({maxTimeout: 5_000, stableAfter: 10_000});
+  });
+
   test('there are no others', () => {
-    expect(Object.keys(settings)).toHaveLength(27);
+    expect(Object.keys(settings)).toHaveLength(31);
   });
 
   test('an option that is there but undefined is absent', () => {
     const options = Object.fromEntries(Object.keys(settings).map((name) => [name, undefined]));
     delete options['identityFiles'];
-    expect(resolve({...options, identityFile: undefined, host: 'h'})).toEqual(settings);
+    delete options['login'];
+    const named = ['identityFile', 'passphrase', 'certificate', 'keyboardInteractive'];
+    for (const name of [...named, 'agent', 'hostKeyCheck']) options[name] = undefined;
+    // These are refused: see below.
+    for (const name of ['hostKey', 'privateKey', 'password']) Reflect.deleteProperty(options, name);
+    expect(resolve({...options, host: 'h'})).toEqual(settings);
     expect(withHost({heartbeat: {interval: undefined, remotePort: undefined}, restart: {factor: undefined}})).toEqual(
       settings,
     );
+  });
+
+  test.each(['privateKey', 'password'])(
+    'but for `%s`: without it ssh would log in with whatever else there is',
+    (name) => {
+      expect(complaint({host: 'h', [name]: undefined})).toMatch(/^Expected `\w+` to be .*, got `undefined`$/);
+    },
+  );
+
+  test('but for a pin: that of an unset variable must not be none', () => {
+    expect(complaint({host: 'h', hostKey: undefined})).toMatch(/^Expected `hostKey` to be .*, got `undefined`$/);
+    const jump = [{host: 'a'}, {host: 'b', hostKey: undefined}];
+    expect(complaint({host: 'h', jump})).toMatch(/^Expected `jump\[1\]\.hostKey` to be .*, got `undefined`$/);
   });
 
   test('a raw command line has no heartbeat, because nothing may be added to it', () => {
@@ -408,11 +449,11 @@ const refused: [options: object, message: string][] = [
   [{stdio: null}, "Expected `stdio` to be 'pipe' or 'inherit', got `null`"],
   [{signal: {}}, 'Expected `signal` to be an AbortSignal, got `{}` (object)'],
   [{signal: 'SIGTERM'}, "Expected `signal` to be an AbortSignal, got `'SIGTERM'` (string)"],
-  [{env: null}, 'Expected `env` to be an object of strings, got null'],
+  [{env: null}, 'Expected `env` to be an object of strings, got `null`'],
   [{env: 'A=1'}, 'Expected `env` to be an object of strings, got a string'],
   [{env: ['A=1']}, 'Expected `env` to be an object of strings, got an array'],
   [{env: {A: 1}}, 'Expected `env.A` to be a string without NUL, got a number'],
-  [{env: {A: null}}, 'Expected `env.A` to be a string without NUL, got null'],
+  [{env: {A: null}}, 'Expected `env.A` to be a string without NUL, got `null`'],
   [{env: {A: 'b\0c'}}, 'Expected `env.A` to be a string without NUL, got a string with one'],
   [{env: {'': 'b'}}, "Expected the name `''` in `env` to be one without NUL and '='"],
   [{env: {'A\0': 'b'}}, "Expected the name `'A\\x00'` in `env` to be one without NUL and '='"],
@@ -421,6 +462,11 @@ const refused: [options: object, message: string][] = [
 
 test.each(refused)('%j is refused', (options, message) => {
   expect(complaint({host: 'h', ...options})).toBe(message);
+});
+
+test('of what is not options nothing is told: it may be a list of them', () => {
+  const message = complaint([{host: 'h', password: 'a secret'}]);
+  expect(message).toBe('Expected `options` to be an object, got an array');
 });
 
 test.each([undefined, null, 'h', 5, ['h'], () => 'h'])('%j is not options', (options) => {
@@ -467,14 +513,35 @@ describe('together', () => {
     ),
     [
       {sshArguments: alone, heartbeat: {}},
-      'Expected `heartbeat` to be false or absent where `sshArguments` is given: nothing may be added to them, got `{}` (object)',
+      'Expected `heartbeat` to be false, or of the mode forward-loop or echo-port with a `monitorPort`, where `sshArguments` is given: nothing may be added to them',
+    ],
+    [
+      {sshArguments: alone, heartbeat: {mode: 'server-alive'}},
+      'Expected `heartbeat` to be false, or of the mode forward-loop or echo-port with a `monitorPort`, where `sshArguments` is given: nothing may be added to them',
+    ],
+    [
+      {sshArguments: alone, heartbeat: {monitorPort: 1, remotePort: 2}},
+      'Expected `heartbeat.remotePort` to be absent where `sshArguments` is given: they say where the beats go',
+    ],
+    [
+      {sshArguments: alone, heartbeat: {monitorPort: 65_535}},
+      'Expected `heartbeat.monitorPort` to be an integer from 1 to 65534, got `65535` (number)',
+    ],
+    [
+      {host: 'h', heartbeat: {monitorPort: 1}},
+      'Expected `heartbeat.monitorPort` to be absent without `sshArguments`: the heartbeat needs none',
+    ],
+    [
+      {host: 'h', restart: {policy: 'autossh', factor: 3}},
+      "Expected `restart.factor` to be absent with `restart.policy` 'autossh': it has a backoff of its own",
+    ],
+    [
+      {host: 'h', stderr: process.stderr},
+      "Expected `stderr` to be absent without `stdio: 'inherit'`: ssh's stderr is read anyway",
     ],
     [{sshArguments: '-N h'}, "Expected `sshArguments` to be an array of strings, got `'-N h'` (string)"],
     [{sshArguments: null}, 'Expected `sshArguments` to be an array of strings, got `null`'],
-    [
-      {sshArguments: ['-N', 'h\0']},
-      "Expected `sshArguments[1]` to be a non-empty string without NUL or line breaks, got `'h\\x00'` (string)",
-    ],
+    [{sshArguments: ['-N', 'h\0']}, "Expected `sshArguments[1]` to be a string without NUL, got `'h\\x00'` (string)"],
     [
       {host: 'h', heartbeat: {mode: 'echo-port', remotePort: 5}},
       "Expected `heartbeat.remotePort` to be absent with `heartbeat.mode` 'echo-port': only 'forward-loop' has it",
@@ -578,6 +645,8 @@ describe('together', () => {
     expect(withHost({heartbeat: {remotePort: 8080}, forwards}).heartbeat).toMatchObject({remotePort: 8080});
     expect(withHost({stdio: 'inherit', forwards: ['-R 1:a:1', '-L 0:a:1']}).stdio).toBe('inherit');
     expect(resolve({sshArguments: alone, host: undefined}).sshArguments).toEqual(alone);
+    expect(resolve({sshArguments: ['h', '', 'a\nb']}).sshArguments).toEqual(['h', '', 'a\nb']);
+    expect(withHost({stdio: 'inherit', stderr: process.stderr, forwards: ['-R 0:a:1']}).stderr).toBe(process.stderr);
   });
 });
 
@@ -610,6 +679,7 @@ test('what is given is taken as it is', () => {
     },
     gateTime: 1,
     restart: {
+      policy: 'exponential',
       retries: 1,
       factor: 1,
       minTimeout: 2,
@@ -633,21 +703,41 @@ test('what is given is taken as it is', () => {
     sshPath: '-ssh',
     configFile: '-config',
     identityFile: 'key',
+    privateKey: 'secret',
+    passphrase: () => 'secret',
+    agent: 'session',
+    hostKeyCheck: 'strict',
+    jump: 'me@hop:2222',
     sshOptions: {Compression: true, ForwardAgent: false, Port: 5, SendEnv: ['A', 'B'], User: ' a '},
     extraArgs: ['-v'],
     env: {A: 'b', C: undefined},
     cwd: '/',
     stdio: 'inherit',
+    stderr: process.stderr,
     signal,
   };
+  const {privateKey, passphrase, agent, hostKeyCheck: check, ...others} = options;
+  const none = {privateKey: undefined, passphrase: undefined, certificate: undefined};
   expect(resolve(options)).toEqual({
-    ...options,
+    ...others,
+    login: {...none, privateKey, passphrase, agent, password: undefined, keyboardInteractive: undefined},
+    hostKey: {pins: undefined, check},
+    jump: [
+      {
+        ...none,
+        host: 'hop',
+        port: 2222,
+        username: 'me',
+        identityFiles: [],
+        hostKey: {pins: undefined, check: undefined},
+      },
+    ],
     forwards: [
       {name: 'a', type: 'local', steady: true, listen: {host: '::1', port: 1}, target: {path: '/run/a'}},
       {name: 'dynamic-1', type: 'dynamic', steady: true, listen: {host: '127.0.0.1', port: 1080}, target: undefined},
       {name: 'c', type: 'dynamic', steady: false, listen: {host: '127.0.0.1', port: 0}, target: undefined},
     ],
-    heartbeat: {...options.heartbeat, remotePort: undefined},
+    heartbeat: {...options.heartbeat, remotePort: undefined, monitorPort: undefined},
     idleTimeout: Infinity,
     identityFile: undefined,
     identityFiles: ['key'],
@@ -797,7 +887,18 @@ describe('whatever text is put into whatever option', () => {
           return;
         }
         taken++;
-        const options = {...settings, loopPort: 1, unknownOptions: new Set<string>()};
+        const options = {
+          ...settings,
+          loopPort: 1,
+          monitorRemote: undefined,
+          unknownOptions: new Set<string>(),
+          equipment: planLogin(settings, {
+            folder: '/t',
+            agent: '/t/agent.sock',
+            sshPath: 'ssh',
+            configFile: undefined,
+          }),
+        };
         const argv = sshArguments(settings, planLife(options, '/t/out.sock', '/t/back.sock'));
         expect(argv.filter((one) => /[\n\r\0]/.test(one))).toEqual([]);
         expect(argv.at(-2)).toBe('--');

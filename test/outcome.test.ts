@@ -28,6 +28,11 @@ function ending(lines: readonly string[], more: Partial<Ending> = {}): Ending {
     stderr: lines,
     notices: lines.flatMap((line) => readNotice(line) ?? []),
     stage: 'connect',
+    isRaw: false,
+    isPinned: false,
+    areHopsPinned: false,
+    isAnswered: false,
+    doubts: [],
     uptime: 0,
     forwards,
     holder: undefined,
@@ -53,6 +58,21 @@ interface Row {
 }
 
 const rows: Row[] = [
+  {
+    what: 'the connection is closed when a password has been given',
+    ending: ending(['Connection closed by 127.0.0.1 port 22'], {stage: 'authenticate', isAnswered: true}),
+    code: 'ERR_AUTOSSH_AUTH',
+    says: /had been given an answer/,
+    hint: 'The next tries come slower',
+    retryable: true,
+  },
+  {
+    what: 'the connection is closed when nothing has been answered yet',
+    ending: ending(['Connection closed by 127.0.0.1 port 22'], {stage: 'authenticate'}),
+    code: 'ERR_AUTOSSH_EXIT',
+    says: /Connection closed by/,
+    retryable: true,
+  },
   // ERR_AUTOSSH_SPAWN
   ...['ENOENT', 'EACCES', 'ENOEXEC'].map((code): Row => ({
     what: `ssh cannot be started: ${code}`,
@@ -405,7 +425,7 @@ const rows: Row[] = [
   ).map(([stage, says]): Row => ({
     what: `not ready in time: ${stage}`,
     ending: ending([], {
-      cause: {type: 'timeout', stage, after: 45_000},
+      cause: {type: 'timeout', stage, after: 45_000, isAsking: false},
       exit: {exitCode: undefined, signal: 'SIGTERM'},
     }),
     code: 'ERR_AUTOSSH_TIMEOUT',
@@ -542,7 +562,7 @@ describe('the first cause wins', () => {
     [
       'a timeout, when the end that it leads to says something else',
       ending(refused, {
-        cause: {type: 'timeout', stage: 'connect', after: 5},
+        cause: {type: 'timeout', stage: 'connect', after: 5, isAsking: false},
         exit: {exitCode: undefined, signal: 'SIGTERM'},
       }),
       {reason: 'timeout', code: 'ERR_AUTOSSH_TIMEOUT', signal: 'SIGTERM'},
@@ -678,5 +698,17 @@ describe('what the next start can avoid by itself', () => {
     // It was taken for one, and such a tunnel then started ssh again and again without a pause.
     expect(adaptationTo(ending([line], {loopPort: undefined}))).toBeUndefined();
     expect(adaptationTo(ending([line], {loopPort: 20_000}))).toBeUndefined();
+  });
+});
+
+describe('a raw command line, of which nobody knows how far it has come', () => {
+  test.each([
+    ['ssh: connect to host h port 22: Connection refused', 'ERR_AUTOSSH_CONNECT'],
+    ['ssh: Could not resolve hostname h: Name or service not known', 'ERR_AUTOSSH_RESOLVE'],
+    // What a session that was up ends with too.
+    ['Connection to h closed by remote host.', 'ERR_AUTOSSH_EXIT'],
+  ])('%s', (line, code) => {
+    expect(describeOutcome(ending([line], {isRaw: true, stage: 'up', uptime: 5}))).toMatchObject({code});
+    expect(describeOutcome(ending([line], {stage: 'up', uptime: 5})).code).toBe('ERR_AUTOSSH_EXIT');
   });
 });

@@ -1,6 +1,6 @@
 import {build} from 'esbuild';
 import {execFile} from 'node:child_process';
-import {cp, mkdir, mkdtemp, readdir, rm, stat, symlink, writeFile} from 'node:fs/promises';
+import {cp, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile} from 'node:fs/promises';
 import {tmpdir} from 'node:os';
 import {basename, join, resolve} from 'node:path';
 import {promisify} from 'node:util';
@@ -36,18 +36,61 @@ afterAll(async () => {
   await rm(folder, {recursive: true, force: true});
 });
 
-test('the package is under 100 KB', async () => {
-  expect((await stat(tarball)).size).toBeLessThan(100_000);
+test('the package is under 150 KB, the command and its papers included', async () => {
+  expect((await stat(tarball)).size).toBeLessThan(150_000);
 });
 
-test('the package has the compiled library, its declarations and its papers in it, and nothing else', async () => {
+test('the package has the compiled library, its declarations, the command and its papers in it, and nothing else', async () => {
   const {stdout} = await run('tar', ['-tzf', tarball]);
   const packed = stdout.trim().split('\n').sort();
   const sources = await readdir('src', {recursive: true});
-  const declarations = sources.filter((name) => name.endsWith('.ts')).map((name) => name.replace(/\.ts$/, '.d.ts'));
-  const compiled = ['index.js', 'debug.cjs', ...declarations].map((name) => `dist/${name}`);
-  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json'];
-  expect(packed).toEqual([...compiled, ...papers].map((name) => `package/${name}`).sort());
+  // The command has no declarations: nothing can be imported from it.
+  const library = sources.filter((name) => name.endsWith('.ts') && !name.startsWith('cli/'));
+  const declarations = packed.filter((name) => name.endsWith('.d.ts'));
+  const known = library.map((name) => `package/dist/${name.replace(/\.ts$/, '.d.ts')}`);
+  expect(declarations.filter((name) => !known.includes(name))).toEqual([]);
+  expect(declarations).toContain('package/dist/index.d.ts');
+  // Nothing public leads there.
+  expect(declarations).not.toContain('package/dist/session.d.ts');
+  const compiled = ['index.js', 'debug.cjs', 'cli/main.js'].map((name) => `dist/${name}`);
+  const completions = (await readdir('completions')).map((name) => `completions/${name}`);
+  const papers = ['CHANGELOG.md', 'LICENSE', 'README.md', 'package.json', 'man/autossh.1'];
+  const chunks = packed.filter((name) => partOfTheCommand.test(name));
+  expect(chunks.length).toBeGreaterThan(0);
+  const named = [...compiled, ...papers, ...completions].map((name) => `package/${name}`);
+  expect(packed).toEqual([...named, ...declarations, ...chunks].sort());
+});
+
+/** What the command reads when it needs it: the name has a hash in it. */
+const partOfTheCommand = /^package\/dist\/cli\/[\w-]+-[A-Z0-9]{8}\.js$/;
+
+test('no part of the command is there that none of its files reads', async () => {
+  const parts = (await readdir(join(consumer, 'node_modules/node-autossh/dist/cli'))).filter(
+    (name) => name !== 'main.js',
+  );
+  const read = (name: string): Promise<string> =>
+    readFile(join(consumer, 'node_modules/node-autossh/dist/cli', name), 'utf8');
+  const text = (await Promise.all(['main.js', ...parts].map(read))).join('\n');
+  expect(parts.filter((name) => !text.includes(`"./${name}"`))).toEqual([]);
+});
+
+test.each([
+  ['npx autossh -V', ['npx', 'autossh', '-V'], /^autossh \d+\.\d+\.\d+ \(node-autossh,/],
+  ['node_modules/.bin/autossh --help', ['node_modules/.bin/autossh', '--help'], /^usage: autossh \[-V\]/],
+  ['node_modules/.bin/autossh --completion fish', ['node_modules/.bin/autossh', '--completion', 'fish'], /complete /],
+])('`%s` works where it is installed', async (_what, [program = '', ...argv], expected) => {
+  const {stdout} = await run(program, argv, {cwd: consumer});
+  expect(stdout).toMatch(expected);
+});
+
+test('installed for the whole machine, the command has its manual page beside it, where man looks for it', async () => {
+  const prefix = join(folder, 'prefix');
+  await npm(folder, 'install', '--global', '--prefix', prefix, '--no-audit', '--no-fund', '--prefer-offline', tarball);
+  const {stdout} = await run(join(prefix, 'bin/autossh'), ['-V']);
+  expect(stdout).toMatch(/^autossh /);
+  expect(await readFile(join(prefix, 'share/man/man1/autossh.1'), 'utf8')).toBe(
+    await readFile('man/autossh.1', 'utf8'),
+  );
 });
 
 test('installing it brings its three dependencies and theirs, five packages in all', async () => {

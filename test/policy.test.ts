@@ -45,9 +45,20 @@ const first: History = {
   attempt: 1,
   outageSince: beginning,
   grown: 0,
+  tries: 1,
+  moves: 0,
 };
 /** A tunnel that has been up for long has just lost its ssh. */
-const veteran: History = {starts: 5, firstStart: 0, everReady: true, attempt: 1, outageSince: 1_000_000, grown: 0};
+const veteran: History = {
+  starts: 5,
+  firstStart: 0,
+  everReady: true,
+  attempt: 1,
+  outageSince: 1_000_000,
+  grown: 0,
+  tries: 0,
+  moves: 0,
+};
 
 /** The series of lives, as far as the policy has to do with it: it keeps the history, and its clock only jumps. */
 class Outage {
@@ -302,6 +313,7 @@ describe('in whatever situation', () => {
   ];
   const settings = fc
     .record({
+      policy: fc.constant('exponential' as const),
       factor: fc.double({min: 1, max: 1_000, noNaN: true}),
       minTimeout: fc.nat(100_000),
       further: fc.nat(10_000_000),
@@ -328,6 +340,8 @@ describe('in whatever situation', () => {
     attempt: fc.integer({min: 1, max: 1e6}),
     outageSince: fc.nat(1e6),
     grown: fc.nat(1e4),
+    tries: fc.nat(1e4),
+    moves: fc.constant(0),
   });
   const random = fc.double({min: 0, max: 1, noNaN: true});
   const later = fc.nat(1e6);

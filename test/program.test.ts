@@ -1,6 +1,6 @@
 import {spawnSync} from 'node:child_process';
 import {chmodSync, mkdirSync, rmSync, rmdirSync, statSync, symlinkSync, writeFileSync} from 'node:fs';
-import {basename, join} from 'node:path';
+import {basename, join, relative} from 'node:path';
 import {afterEach, beforeEach, describe, expect, test} from 'vitest';
 import {makePrivateFolder, removePrivateFolder} from '../src/ssh/private-folder.js';
 import {findProgram, parentDeathPrefix} from '../src/ssh/program.js';
@@ -104,6 +104,13 @@ describe('a program', () => {
     expect(() => findProgram(path, {})).toThrow(error);
   });
 
+  test('that is a directory is an error that says so, as one that is only met in PATH is not', () => {
+    mkdirSync(join(folder, 'b', 'ssh'), {recursive: true});
+    const error = expect.objectContaining({code: 'EACCES', message: './b/ssh is a directory'});
+    expect(() => findProgram('./b/ssh', {}, folder)).toThrow(error);
+    expect(() => findProgram('ssh', searchPath('b'))).toThrow('ssh was not found in PATH');
+  });
+
   test('in a working directory that is not there is an error that names the directory', () => {
     const cwd = join(folder, 'gone');
     const error = expect.objectContaining({code: 'ENOENT', message: `the working directory ${cwd} is not there`});
@@ -165,6 +172,11 @@ describe('the private folder', () => {
     expect(one).not.toBe(two);
     expect(one.startsWith(`${folder}/autossh-`)).toBe(true);
     expect(statSync(one).mode & 0o777).toBe(0o700);
+  });
+
+  test('is the same for programs with another working directory, where TMPDIR is relative', () => {
+    process.env['TMPDIR'] = relative(process.cwd(), folder);
+    expect(makePrivateFolder().startsWith(`${folder}/autossh-`)).toBe(true);
   });
 
   test('is short enough for sockets, wherever temporary files go', () => {

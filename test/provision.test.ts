@@ -19,6 +19,7 @@ import {
 
 let restoreTemporaryFolder = (): void => undefined;
 const provisions: Provision[] = [];
+const {signal} = new AbortController();
 
 beforeAll(() => {
   restoreTemporaryFolder = ownTemporaryFolder();
@@ -38,8 +39,8 @@ async function provide(options: Partial<AutoSSHOptions> = {}): Promise<Provision
   return provision;
 }
 
-function portsOf(provision: Provision): (number | undefined)[] {
-  return provision.next().forwards.map(({listen}) => listen.port);
+async function portsOf(provision: Provision): Promise<(number | undefined)[]> {
+  return (await provision.next(signal)).forwards.map(({listen}) => listen.port);
 }
 
 describe('local ports', () => {
@@ -55,18 +56,18 @@ describe('local ports', () => {
 
   test('that are left to us are chosen, all different and free; the others stay', async () => {
     const provision = await provide({forwards});
-    const [first, fixed, remote, second, third, socket] = portsOf(provision);
+    const [first, fixed, remote, second, third, socket] = await portsOf(provision);
     expect([fixed, remote, socket]).toEqual([5432, 0, undefined]);
     expect(new Set([first, second, third]).size).toBe(3);
     for (const port of [first, second]) expect(await canListen(port ?? 0)).toBe(true);
     expect(await canListen(third ?? 0, '::1')).toBe(true);
-    expect([...provision.next().ephemeralPorts].sort()).toEqual([first, second, third].sort());
+    expect([...(await provision.next(signal)).ephemeralPorts].sort()).toEqual([first, second, third].sort());
   });
 
   test('of steady forwards are not chosen here: ssh listens behind them, on a private socket of each life', async () => {
     const provision = await provide({forwards: ['-L 0:a:1', '-R 0:a:1', '-D 127.0.0.1:1080']});
     for (const life of [1, 2]) {
-      const {forwards, folder, number, ephemeralPorts} = provision.next();
+      const {forwards, folder, number, ephemeralPorts} = await provision.next(signal);
       expect(number).toBe(life);
       expect(forwards.map(({listen}) => listen)).toEqual([
         {path: join(folder, `${String(life)}-0.sock`)},
@@ -84,10 +85,10 @@ describe('local ports', () => {
 
   test('are chosen anew when another has taken one, but not for ever', async () => {
     const provision = await provide({forwards});
-    const seen = new Set([portsOf(provision)[0]]);
+    const seen = new Set([(await portsOf(provision))[0]]);
     for (let n = 0; n < 5; n++) {
-      expect(await provision.adapt({type: 'local-port', port: portsOf(provision)[0] ?? 0})).toBe(true);
-      seen.add(portsOf(provision)[0]);
+      expect(await provision.adapt({type: 'local-port', port: (await portsOf(provision))[0] ?? 0})).toBe(true);
+      seen.add((await portsOf(provision))[0]);
     }
     expect(seen.size).toBeGreaterThan(1);
     expect(await provision.adapt({type: 'local-port', port: 1})).toBe(false);
@@ -96,7 +97,7 @@ describe('local ports', () => {
   test('are nobody’s to choose anew once they were given out', async () => {
     const provision = await provide({forwards});
     provision.settle();
-    expect(provision.next().ephemeralPorts).toEqual(new Set());
+    expect((await provision.next(signal)).ephemeralPorts).toEqual(new Set());
   });
 
   test('at an address that this machine has not are an error that names the forward', async () => {
@@ -141,28 +142,32 @@ describe('local sockets', () => {
 describe('the heartbeat’s port at the server', () => {
   test('is another for every life, below those that Linux takes for itself, and none of the tunnel’s', async () => {
     const provision = await provide({forwards: ['-R 20000:a:1']});
-    const ports = Array.from({length: 200}, () => provision.next().loopPort);
+    const ports: number[] = [];
+    while (ports.length < 200) ports.push((await provision.next(signal)).loopPort);
     expect(new Set(ports).size).toBeGreaterThan(150);
     expect(ports.filter((port) => port < 10_240 || port >= 32_768 || port === 20_000)).toEqual([]);
   });
 
   test('that the user chose is used until it is refused, which is told', async () => {
     const provision = await provide({heartbeat: {remotePort: 20_000}});
-    expect([provision.next().loopPort, provision.next().loopPort]).toEqual([20_000, 20_000]);
+    expect([(await provision.next(signal)).loopPort, (await provision.next(signal)).loopPort]).toEqual([
+      20_000, 20_000,
+    ]);
     expect(await provision.adapt({type: 'loop-port'})).toMatchObject({
       code: 'WARN_AUTOSSH_HEARTBEAT_PORT',
       message: expect.stringContaining('Port 20000'),
     });
-    expect(provision.next()).toMatchObject({heartbeat: {mode: 'forward-loop'}});
-    expect(new Set([3, 4, 5].map(() => provision.next().loopPort)).size).toBeGreaterThan(1);
+    expect(await provision.next(signal)).toMatchObject({heartbeat: {mode: 'forward-loop'}});
+    const fresh = [await provision.next(signal), await provision.next(signal), await provision.next(signal)];
+    expect(new Set(fresh.map(({loopPort}) => loopPort)).size).toBeGreaterThan(1);
   });
 
   test('refused twice in a row: the heartbeat does without, which is told', async () => {
     const provision = await provide();
     expect(await provision.adapt({type: 'loop-port'})).toBe(true);
-    expect(provision.next()).toMatchObject({heartbeat: {mode: 'forward-loop'}});
+    expect(await provision.next(signal)).toMatchObject({heartbeat: {mode: 'forward-loop'}});
     expect(await provision.adapt({type: 'loop-port'})).toMatchObject({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED'});
-    expect(provision.next()).toMatchObject({heartbeat: {mode: 'server-alive', interval: 10_000}});
+    expect(await provision.next(signal)).toMatchObject({heartbeat: {mode: 'server-alive', interval: 10_000}});
   });
 
   test('refused twice, but not in a row: it goes on', async () => {
@@ -170,16 +175,16 @@ describe('the heartbeat’s port at the server', () => {
     expect(await provision.adapt({type: 'loop-port'})).toBe(true);
     provision.settle();
     expect(await provision.adapt({type: 'loop-port'})).toBe(true);
-    expect(provision.next()).toMatchObject({heartbeat: {mode: 'forward-loop'}});
+    expect(await provision.next(signal)).toMatchObject({heartbeat: {mode: 'forward-loop'}});
   });
 });
 
 test('an option that ssh does not know is left out from then on, and cannot be left out twice', async () => {
   const provision = await provide();
-  expect([...provision.next().unknownOptions]).toEqual([]);
+  expect([...(await provision.next(signal)).unknownOptions]).toEqual([]);
   const adaptation = {type: 'unknown-option', name: 'forkafterauthentication'} as const;
   expect(await provision.adapt(adaptation)).toBe(true);
-  expect([...provision.next().unknownOptions]).toEqual(['forkafterauthentication']);
+  expect([...(await provision.next(signal)).unknownOptions]).toEqual(['forkafterauthentication']);
   expect(await provision.adapt(adaptation)).toBe(false);
 });
 
@@ -187,21 +192,21 @@ test.skipIf(findProgram('setpriv') === undefined)(
   'a setpriv that is too old is left out from then on, and cannot be left out twice',
   async () => {
     const provision = await provide({sshPath: '/bin/true'});
-    const before = provision.next().program();
+    const before = (await provision.next(signal)).program();
     expect(before.slice(-5)).toEqual([expect.stringMatching(/setpriv$/), '--pdeathsig', 'TERM', '--', '/bin/true']);
     expect(await provision.adapt({type: 'no-setpriv'})).toBe(true);
-    expect(provision.next().program()).toEqual(['/bin/true']);
+    expect((await provision.next(signal)).program()).toEqual(['/bin/true']);
     expect(await provision.adapt({type: 'no-setpriv'})).toBe(false);
   },
 );
 
 test('the private folder is there for every life, and none is left at the end', async () => {
   const provision = await provide();
-  const {folder} = provision.next();
+  const {folder} = await provision.next(signal);
   expect(existsSync(folder)).toBe(true);
-  expect(provision.next().folder).toBe(folder);
+  expect((await provision.next(signal)).folder).toBe(folder);
   rmSync(folder, {recursive: true});
-  const other = provision.next().folder;
+  const other = (await provision.next(signal)).folder;
   expect(other).not.toBe(folder);
   expect(existsSync(other)).toBe(true);
 });

@@ -6,7 +6,9 @@ import type {
   AutoSSHOptions,
   AutoSSHStats,
   Forward,
+  JumpHost,
   Outcome,
+  Secret,
   StateName,
   StopReason,
 } from 'node-autossh';
@@ -53,6 +55,29 @@ test('a forward says what is really bound', () => {
   expectTypeOf<Forward>().toHaveProperty('listen').toEqualTypeOf<Address>();
   expectTypeOf(tunnel.forward().listen.port).toEqualTypeOf<number | undefined>();
   expectTypeOf<Extract<Address, {port: number}>['host']>().toEqualTypeOf<string>();
+});
+
+test('a secret is a value or a function that fetches it, with a signal that says when nobody waits any more', () => {
+  expectTypeOf(AutoSSH).toBeConstructibleWith({
+    host: 'h',
+    privateKey: Buffer.from(''),
+    passphrase: async ({signal}) => (await fetch('https://vault.example', {signal})).text(),
+    certificate: () => 'text',
+    password: () => Promise.resolve('secret'),
+    keyboardInteractive: (prompts) => prompts.map(() => 'answer'),
+    agent: false,
+    hostKey: ['SHA256:'],
+    hostKeyCheck: 'accept-new',
+    jump: ['a', {host: 'b', username: 'me', port: 22, privateKey: () => new Uint8Array(), hostKey: 'SHA256:'}],
+  });
+  expectTypeOf<Secret>().extract<string>().toEqualTypeOf<string>();
+  expectTypeOf<AutoSSHOptions['hostKeyCheck']>().toEqualTypeOf<'strict' | 'accept-new' | undefined>();
+  // @ts-expect-error There is no way to switch the check off here.
+  expectTypeOf(AutoSSH).toBeConstructibleWith({host: 'h', hostKeyCheck: 'no'});
+  // Whoever writes the type of the prompts may write either.
+  expectTypeOf((prompts: string[]) => prompts).toExtend<AutoSSHOptions['keyboardInteractive']>();
+  expectTypeOf((prompts: readonly string[]) => prompts).toExtend<AutoSSHOptions['keyboardInteractive']>();
+  expectTypeOf<JumpHost['host']>().toEqualTypeOf<string>();
 });
 
 test('state is read, never written', () => {
@@ -108,7 +133,7 @@ test('every event has one payload, and a listener knows its type', () => {
   expectTypeOf<Payload<'stderr'>[0]>().toExtend<{line: string}>();
   expectTypeOf<Payload<'fatal'>[0]>().toEqualTypeOf<AutoSSHError>();
   expectTypeOf<Payload<'stop'>[0]>().toEqualTypeOf<{readonly reason: StopReason; readonly error?: AutoSSHError}>();
-  expectTypeOf<StopReason>().toEqualTypeOf<'stopped' | 'aborted' | 'max-lifetime' | 'fatal'>();
+  expectTypeOf<StopReason>().toEqualTypeOf<'stopped' | 'aborted' | 'max-lifetime' | 'exit' | 'fatal'>();
 
   tunnel.on('connect', ({forwards}) => {
     expectTypeOf(forwards).toEqualTypeOf<readonly Forward[]>();

@@ -9,7 +9,7 @@ import {
   alive,
   children,
   commandLine,
-  fixture,
+  compiled,
   guard,
   pollUntil,
   signal,
@@ -36,7 +36,7 @@ class Host {
   readonly exited: Promise<unknown>;
 
   constructor() {
-    const child = spawn(process.execPath, ['--import', 'tsx', fixture('warden-host.ts')], {
+    const child = spawn(process.execPath, [compiled('warden-host.ts')], {
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     this.#child = child;
@@ -152,13 +152,14 @@ describe('when the host is killed', () => {
     await pollUntil('no folder', () => !existsSync(path));
   });
 
-  test('nothing goes but the sockets', async () => {
+  test('nothing goes but the sockets, and what ssh reads to log in', async () => {
     const host = new Host();
     const [path, other] = [join(folder, 'one'), join(folder, 'two')];
     mkdirSync(path);
     mkdirSync(other);
     writeFileSync(join(path, 'precious'), '');
-    writeFileSync(join(path, '1-out.sock'), '');
+    for (const name of ['1-out.sock', 'login.pub', 'login.known_hosts', 'hop-1.config', 'askpass.sh'])
+      writeFileSync(join(path, name), '');
     await host.tell(`folder ${path}`);
     await host.tell(`folder ${other}`);
     await host.kill();

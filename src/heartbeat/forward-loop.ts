@@ -1,8 +1,6 @@
 import {type Server, type Socket, createServer} from 'node:net';
 import {type BeatChannel, type ChannelListener, KeptConnection, ignore, readLines} from './channel.js';
-
-/** Connections that have not brought a beat yet: one is ours, the others can only come from users of the server. */
-const strangers = 8;
+import {Strangers} from './strangers.js';
 
 /**
  * Beats go out through a local forward and come back through a remote one. Both ends on this side are Unix sockets in
@@ -12,8 +10,7 @@ const strangers = 8;
 export class ForwardLoop implements BeatChannel {
   readonly #out: KeptConnection;
   readonly #server: Server;
-  readonly #incoming = new Set<Socket>();
-  readonly #proven = new WeakSet<Socket>();
+  readonly #strangers = new Strangers();
 
   /** Listens on `wayBack` at once, so that ssh finds it. */
   constructor(wayOut: string, wayBack: string, {onLine, onClose}: ChannelListener) {
@@ -34,19 +31,14 @@ export class ForwardLoop implements BeatChannel {
   close(): void {
     this.#out.close();
     this.#server.close();
-    for (const socket of this.#incoming) socket.destroy();
+    this.#strangers.closeAll();
   }
 
   #accept(socket: Socket, onLine: (line: string) => boolean): void {
-    socket.unref();
-    socket.on('error', ignore);
-    socket.once('close', () => this.#incoming.delete(socket));
-    this.#incoming.add(socket);
-    const unproven = [...this.#incoming].filter((one) => !this.#proven.has(one));
-    if (unproven.length > strangers) unproven[0]?.destroy();
+    this.#strangers.add(socket);
     readLines(socket, (line) => {
       const ours = onLine(line);
-      if (ours) this.#proven.add(socket);
+      if (ours) this.#strangers.prove(socket);
       return ours;
     });
   }

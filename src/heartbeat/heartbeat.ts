@@ -1,6 +1,5 @@
-import {randomBytes} from 'node:crypto';
 import {Alarm, now} from '../clock.js';
-import {beatLine} from './beat.js';
+import {randomBytes} from '../random.js';
 import type {BeatChannel, ChannelListener} from './channel.js';
 import type {Evidence} from './evidence.js';
 import type {HeartbeatSettings} from './options.js';
@@ -51,6 +50,7 @@ export class Heartbeat {
   readonly #settings: HeartbeatSettings;
   readonly #channel: BeatChannel;
   readonly #listener: HeartbeatListener;
+  readonly #compose: (nonce: Buffer) => string;
   /** Sent and not answered, oldest first, with the time they went out. */
   readonly #outstanding = new Map<string, number>();
   readonly #next = new Alarm();
@@ -70,7 +70,9 @@ export class Heartbeat {
     settings: HeartbeatSettings,
     open: (listener: ChannelListener) => BeatChannel,
     listener: HeartbeatListener,
+    compose: (nonce: Buffer) => string,
   ) {
+    this.#compose = compose;
     this.#settings = settings;
     this.#listener = listener;
     this.#channel = open({
@@ -129,7 +131,7 @@ export class Heartbeat {
   }
 
   #send(): number {
-    const line = Buffer.from(beatLine(randomBytes(16), this.#settings.message)).toString('latin1');
+    const line = Buffer.from(this.#compose(randomBytes(16))).toString('latin1');
     const sentAt = now();
     this.#outstanding.set(line, sentAt);
     for (const old of this.#outstanding.keys()) {

@@ -29,6 +29,13 @@ export interface HeartbeatOptions {
   readonly echoHost?: string;
   /** echo-port: its port. @default 7 */
   readonly echoPort?: number;
+  /**
+   * With `sshArguments` only, and then required: the port P of autossh's `-M`. The forwards are in the arguments already:
+   * for a forward-loop `-L P:127.0.0.1:P -R P:127.0.0.1:P+1`, for an echo-port `-L P:127.0.0.1:E`. Each beat opens a
+   * connection of its own to 127.0.0.1:P, and a loop listens on 127.0.0.1:P+1. If the server's port P turns out to be
+   * held, the next ssh gets another in its place.
+   */
+  readonly monitorPort?: number;
 }
 
 /** {@link HeartbeatOptions}, checked and complete. */
@@ -42,6 +49,7 @@ export interface HeartbeatSettings {
   readonly remotePort: number | undefined;
   readonly echoHost: string;
   readonly echoPort: number;
+  readonly monitorPort: number | undefined;
 }
 
 const known = fields<HeartbeatOptions>({
@@ -54,14 +62,20 @@ const known = fields<HeartbeatOptions>({
   remotePort: true,
   echoHost: true,
   echoPort: true,
+  monitorPort: true,
 });
 
 /**
  * Checks and completes the heartbeat's options; `false`: there is none.
  *
+ * @param isRaw - the command line of ssh is the host's
  * @throws TypeError that names the option and the value it has
  */
-export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): HeartbeatSettings | false {
+export function resolveHeartbeat(
+  value: unknown,
+  forwards: readonly Forward[],
+  isRaw: boolean,
+): HeartbeatSettings | false {
   if (value === false) return false;
   const own = defined(record('heartbeat', value, known));
   const given: Readonly<Record<string, unknown>> = {...defaults.heartbeat, ...own};
@@ -76,6 +90,14 @@ export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): 
         `Expected \`heartbeat.${name}\` to be absent with \`heartbeat.mode\` '${mode}': only '${owner}' has it`,
       );
   }
+  const monitorPort = optional(given['monitorPort'], (port) =>
+    number('heartbeat.monitorPort', port, {min: 1, max: 65_534, integer: true}),
+  );
+  if (isRaw) refuseWithoutPort(mode, monitorPort, own);
+  else if (monitorPort !== undefined)
+    throw new TypeError(
+      'Expected `heartbeat.monitorPort` to be absent without `sshArguments`: the heartbeat needs none',
+    );
   const {message} = given;
   if (typeof message !== 'string' || Buffer.byteLength(message) > 64 || !/^[^\p{Cc}]*$/u.test(message)) {
     throw unexpected('heartbeat.message', 'a string of at most 64 bytes without control characters', message);
@@ -108,5 +130,24 @@ export function resolveHeartbeat(value: unknown, forwards: readonly Forward[]): 
       max: 65_535,
       integer: true,
     }),
+    monitorPort,
   });
+}
+
+/** Nothing may be added to a raw command line, so the beats go where its own forwards lead. */
+function refuseWithoutPort(
+  mode: HeartbeatSettings['mode'],
+  monitorPort: number | undefined,
+  own: Readonly<Record<string, unknown>>,
+): void {
+  if (mode === 'server-alive' || monitorPort === undefined) {
+    throw new TypeError(
+      'Expected `heartbeat` to be false, or of the mode forward-loop or echo-port with a `monitorPort`, where `sshArguments` is given: nothing may be added to them',
+    );
+  }
+  const idle = ['remotePort', 'echoHost', 'echoPort'].find((name) => name in own);
+  if (idle !== undefined)
+    throw new TypeError(
+      `Expected \`heartbeat.${idle}\` to be absent where \`sshArguments\` is given: they say where the beats go`,
+    );
 }

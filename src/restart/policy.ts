@@ -16,6 +16,10 @@ export interface History {
   readonly outageSince: number;
   /** How many of this outage's waits have grown already. */
   readonly grown: number;
+  /** Runs in a row that were not stable, this one included. */
+  readonly tries: number;
+  /** Starts that only gave autossh's loop another port. */
+  readonly moves: number;
 }
 
 /** What is to be done about an outcome. */
@@ -81,7 +85,7 @@ function wait(
   const {grown} = history;
   if (outcome.reason === 'requested') return {delay: 0, grown};
   // The slowest: each attempt counts against the account on the server, and nothing but a person mends it.
-  if (outcome.code === 'ERR_AUTOSSH_AUTH')
+  if (outcome.code === 'ERR_AUTOSSH_AUTH' && outcome.reason !== 'credentials')
     return {delay: backoff(0, {...settings, minTimeout: settings.maxTimeout}, random), grown};
   if (outcome.throttled) {
     const minTimeout = Math.min(settings.minTimeout * throttledWaits, settings.maxTimeout);

@@ -27,12 +27,10 @@ const defence: readonly (readonly [name: string, value: string])[] = [
 
 /** The arguments of one ssh. */
 export function sshArguments(settings: Settings, life: Life): readonly string[] {
-  if (settings.sshArguments) return settings.sshArguments;
+  if (settings.sshArguments) return rawArguments(settings, settings.sshArguments, life.monitorRemote);
   const named = new Set(settings.sshOptions.map(([name]) => name.toLowerCase()));
   const own = [
-    ...defence.filter(([name]) => !life.unknownOptions.has(name.toLowerCase())),
-    // Nothing may wait for an answer on a terminal, unless the terminal is handed to ssh.
-    ...(settings.stdio === 'pipe' ? [['BatchMode', 'yes'] as const] : []),
+    ...[...defence, ...life.equipment.options].filter(([name]) => !life.unknownOptions.has(name.toLowerCase())),
     ...(settings.connectTimeout > 0 && settings.connectTimeout < Infinity
       ? [['ConnectTimeout', String(seconds(settings.connectTimeout))] as const]
       : []),
@@ -49,6 +47,7 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     '-N',
     ...[...settings.sshOptions, ...own].flatMap(([name, value]) => ['-o', `${name}=${value}`]),
     ...(settings.configFile === undefined ? [] : ['-F', settings.configFile]),
+    ...life.equipment.words,
     ...settings.identityFiles.flatMap((file) => ['-i', file]),
     ...(settings.port === undefined ? [] : ['-p', String(settings.port)]),
     ...(settings.username === undefined ? [] : ['-l', settings.username]),
@@ -73,6 +72,23 @@ export function sshArguments(settings: Settings, life: Life): readonly string[] 
     '--',
     settings.host,
   ];
+}
+
+/**
+ * A raw command line. The loop of autossh goes over another port of the server where its own is held, by its predecessor as
+ * long as the server has not noticed that it is dead; where the server refuses it, it is left out.
+ */
+function rawArguments({heartbeat}: Settings, given: readonly string[], remote: number | undefined): readonly string[] {
+  if (!heartbeat || heartbeat.monitorPort === undefined || remote === undefined) return given;
+  const port = String(heartbeat.monitorPort);
+  const back = `:127.0.0.1:${String(heartbeat.monitorPort + 1)}`;
+  const moved = new Map([
+    [`-L ${port}:127.0.0.1:${port}`, `${port}:127.0.0.1:${String(remote)}`],
+    [`-R ${port}${back}`, `${String(remote)}${back}`],
+  ]);
+  const isLoop = (index: number): boolean => moved.has(`${given[index] ?? ''} ${given[index + 1] ?? ''}`);
+  if (remote === 0) return given.filter((_word, index) => !isLoop(index) && !isLoop(index - 1));
+  return given.map((word, index) => moved.get(`${given[index - 1] ?? ''} ${word}`) ?? word);
 }
 
 /**

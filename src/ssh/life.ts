@@ -1,6 +1,14 @@
 import type {HeartbeatSettings} from '../heartbeat/options.js';
 import type {Address, Forward} from './forward.js';
 
+/** What one ssh gets to log in with, and to know the server by. */
+export interface Login {
+  /** `-o`, unless the host's own `sshOptions` say something else. */
+  readonly options: readonly (readonly [name: string, value: string])[];
+  /** Arguments that stand beside whatever else there is of their kind. */
+  readonly words: readonly string[];
+}
+
 /** What one life of ssh has of its own. */
 export interface Life {
   /** The user's forwards, local ports filled in. */
@@ -14,8 +22,12 @@ export interface Life {
   readonly loop: {readonly port: number; readonly socket: string} | undefined;
   /** ssh's own keep-alives, in seconds; `undefined`: as configured. */
   readonly keepAlive: {readonly interval: number; readonly countMax: number} | undefined;
+  /** The server's port of autossh's loop, where it is not the one in the raw command line; 0: there is no loop any more. */
+  readonly monitorRemote: number | undefined;
   /** Options of {@link defence} that this ssh does not know. */
   readonly unknownOptions: ReadonlySet<string>;
+  /** How ssh logs in, and how it gets there. */
+  readonly equipment: Login;
 }
 
 /** ssh's own keep-alives beside a heartbeat: only the second net, so not before this many seconds. */
@@ -28,19 +40,24 @@ export interface LifeOptions {
   readonly heartbeat: HeartbeatSettings | false;
   /** The port of a forward-loop at the server. */
   readonly loopPort: number;
+  /** {@link Life.monitorRemote}. */
+  readonly monitorRemote: number | undefined;
   /** Our own options that this ssh does not know. */
   readonly unknownOptions: ReadonlySet<string>;
+  readonly equipment: Login;
 }
 
 /** Plans a life whose private sockets are `wayOut` and, for a forward-loop, `wayBack`. */
 export function planLife(options: LifeOptions, wayOut: string, wayBack: string): Life {
-  const {heartbeat, loopPort, forwards, unknownOptions} = options;
+  const {heartbeat, loopPort, monitorRemote, forwards, unknownOptions, equipment} = options;
   return {
     forwards,
     marker: {socket: wayOut, target: markerTarget(options)},
     loop: heartbeat && heartbeat.mode === 'forward-loop' ? {port: loopPort, socket: wayBack} : undefined,
+    monitorRemote,
     keepAlive: heartbeat ? keepAlive(heartbeat) : undefined,
     unknownOptions,
+    equipment,
   };
 }
 

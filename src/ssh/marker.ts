@@ -1,5 +1,5 @@
 import {type FSWatcher, existsSync, watch} from 'node:fs';
-import {connect} from 'node:net';
+import {type Socket, connect} from 'node:net';
 import {dirname} from 'node:path';
 import {sleep} from '../clock.js';
 
@@ -50,15 +50,17 @@ const greeting = Buffer.from([5, 1, 0]);
  * it could not, it ends before. `false`: the signal was aborted before.
  */
 export async function serving(path: string, signal: AbortSignal): Promise<boolean> {
-  return persist(path, signal, 'data', greeting);
+  return persist(path, signal, {sign: 'data', words: greeting, count: ignore});
 }
 
 /**
  * Waits until the server has answered a request through a socket: until ssh, which waits for that, has closed a connection
- * to it again. `false`: the signal was aborted before.
+ * to it again. An ssh that ends closes its connections as well, but then takes no other: so there are two. `false`: the
+ * signal was aborted before.
  */
-export async function answered(path: string, signal: AbortSignal): Promise<boolean> {
-  return persist(path, signal, 'end', Buffer.alloc(0));
+export async function answered(path: string, signal: AbortSignal, count: Count): Promise<boolean> {
+  const request = {sign: 'end', words: Buffer.alloc(0), count} as const;
+  return (await persist(path, signal, request)) && persist(path, signal, request);
 }
 
 /**
@@ -66,27 +68,38 @@ export async function answered(path: string, signal: AbortSignal): Promise<boole
  * then the server holds back its next packet, for it has not set `TCP_NODELAY` (sshd does that for terminals), and the
  * kernel of this side acknowledges by itself only after 40 ms.
  */
-export function nudge(path: string, signal: AbortSignal): void {
-  const socket = connect({path, signal});
-  socket.unref().on('error', ignore);
+export function nudge(path: string, signal: AbortSignal, count: Count): void {
+  const socket = open(path, signal, count);
   socket.once('connect', () => socket.destroy());
 }
 
-async function persist(path: string, signal: AbortSignal, sign: 'data' | 'end', words: Buffer): Promise<boolean> {
+/**
+ * Is told of each connection to ssh before that can say what has become of it, and again with -1 if there was none to
+ * connect to.
+ */
+export type Count = (by: 1 | -1) => void;
+
+/** What is said through a socket, and what it is known by that it was heard. */
+interface Request {
+  readonly sign: 'data' | 'end';
+  readonly words: Buffer;
+  readonly count: Count;
+}
+
+async function persist(path: string, signal: AbortSignal, request: Request): Promise<boolean> {
   while (!signal.aborted) {
-    if (await probe(path, signal, sign, words)) return true;
+    if (await probe(path, signal, request)) return true;
     await sleep(bindGap, signal);
   }
   return false;
 }
 
 /** Whether the sign came; one that is cut off, or not accepted, was not heard by anybody. */
-async function probe(path: string, signal: AbortSignal, sign: 'data' | 'end', words: Buffer): Promise<boolean> {
-  const socket = connect({path, signal});
+async function probe(path: string, signal: AbortSignal, {sign, words, count}: Request): Promise<boolean> {
+  const socket = open(path, signal, count);
   const came = await new Promise<boolean>((resolve) => {
-    socket.unref().resume();
+    socket.resume();
     if (words.length > 0) socket.write(words);
-    socket.on('error', ignore);
     socket.once(sign, () => {
       resolve(true);
     });
@@ -98,6 +111,17 @@ async function probe(path: string, signal: AbortSignal, sign: 'data' | 'end', wo
   return came;
 }
 
-function ignore(): void {
+function open(path: string, signal: AbortSignal, count: Count): Socket {
+  const socket = connect({path, signal});
+  count(1);
+  let isConnected = false;
+  socket.once('connect', () => (isConnected = true));
   // The close that follows says enough.
+  return socket.unref().on('error', () => {
+    if (!isConnected) count(-1);
+  });
+}
+
+function ignore(): void {
+  // ssh says nothing of a connection to its own SOCKS proxy.
 }

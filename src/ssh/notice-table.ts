@@ -94,9 +94,10 @@ const rows: readonly Row[] = [
 
   // sshconnect2.c, userauth; FATAL
   [
-    /@[^@\s]*: Permission denied \(([^()]*)\)\.$/,
-    (methods) => ({kind: 'auth-failed', reason: 'Permission denied', methods: methods.split(',').filter(Boolean)}),
+    /^([^\s@]{1,64}@[^\s@]{1,255}): Permission denied \(([^()]*)\)\.$/,
+    (login, methods) => ({...denied(methods), login}),
   ],
+  [/@[^@\s]*: Permission denied \(([^()]*)\)\.$/, (methods) => denied(methods)],
   // sshconnect2.c, ssh_userauth2; FATAL. The second as older servers and clients have it.
   [/^(Authentication failed)\.$/, (reason) => ({kind: 'auth-failed', reason, methods: []})],
   [/^(?:Disconnecting: )?(Too many authentication failures)/, (reason) => ({kind: 'auth-failed', reason, methods: []})],
@@ -144,6 +145,18 @@ const rows: readonly Row[] = [
     (reason) => ({kind: 'agent-problem', reason}),
   ],
 
+  // readpass.c, ssh_askpass; FATAL, of the child that was to become it
+  [/^ssh_askpass: exec\(([^)]*)\): (.*)$/, (path, reason) => ({kind: 'askpass-failed', path, reason})],
+
+  // The program itself: see there
+  [/^autossh: nobody can be asked for this answer$/, () => ({kind: 'nobody-to-ask'})],
+
+  // The command of a pin by fingerprints. sshconnect.c, warn_changed_key; ERROR
+  [
+    /^The host key offered is (\S+) (SHA256:\S+)$/,
+    (keyType, fingerprint) => ({kind: 'host-key-offered', keyType, fingerprint}),
+  ],
+  [/^(SHA256:[\w+/]{43})\.$/, (fingerprint) => ({kind: 'host-key-offered', keyType: undefined, fingerprint})],
   // sshconnect.c, check_host_key; ERROR. The boxes of @ that stand before some of these say less than the lines after them.
   [
     /^No (\S+) host key is known for (\S+) and you have requested strict checking\.$/,
@@ -356,6 +369,10 @@ const rows: readonly Row[] = [
     (reason) => ({kind: 'out-of-resources', reason}),
   ],
 ];
+
+function denied(methods: string): Extract<Notice, {kind: 'auth-failed'}> {
+  return {kind: 'auth-failed', reason: 'Permission denied', methods: methods.split(',').filter(Boolean)};
+}
 
 function targetOf(host: string, port?: string): ChannelTarget {
   return port === '-2' ? {path: host} : {host, port: port === undefined ? undefined : Number(port)};

@@ -20,12 +20,22 @@ export type Notice =
       readonly method: string | undefined;
     }
   /** The server takes none of what there is to log in with; `methods` are those it would have gone on with. */
-  | {readonly kind: 'auth-failed'; readonly reason: string; readonly methods: readonly string[]}
+  | {
+      readonly kind: 'auth-failed';
+      readonly reason: string;
+      readonly methods: readonly string[];
+      /** As `user@host`, where ssh says it. */
+      readonly login?: string;
+    }
   /** A private key or certificate that cannot be used. */
   | {readonly kind: 'key-unreadable'; readonly path: string | undefined; readonly reason: string}
   /** A private key that other users could read: ssh leaves it out. */
   | {readonly kind: 'key-permissions'; readonly path: string | undefined; readonly mode: string | undefined}
   | {readonly kind: 'agent-problem'; readonly reason: string}
+  /** The program that answers ssh's questions cannot be run. */
+  | {readonly kind: 'askpass-failed'; readonly path: string; readonly reason: string}
+  /** A question that does not come to this process: one of a hop's. */
+  | {readonly kind: 'nobody-to-ask'}
   /** Also the general refusal, with neither host nor type: alone it means that ssh would have had to ask. */
   | {readonly kind: 'host-key-unknown'; readonly host: string | undefined; readonly keyType: string | undefined}
   /** Several lines tell it together; `file` and `line` are where the key that was expected stands. */
@@ -37,6 +47,8 @@ export type Notice =
       readonly line: number | undefined;
     }
   | {readonly kind: 'host-key-revoked'; readonly keyType: string | undefined; readonly file: string | undefined}
+  /** The key that the server has shown; of a pin by fingerprints told by ourselves. */
+  | {readonly kind: 'host-key-offered'; readonly keyType: string | undefined; readonly fingerprint: string}
   /** The key of a server not seen before was written down, with `StrictHostKeyChecking=accept-new` or `no`. */
   | {readonly kind: 'host-key-added'; readonly host: string; readonly keyType: string}
   /** `temporary`: the name service did not answer, rather than that there is no such name. */

@@ -29,6 +29,8 @@ export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd?: 
       denied ??= path;
     }
   }
+  if (name.includes('/') && is('isDirectory', resolve(cwd ?? '', name)))
+    throw Object.assign(new Error(`${name} is a directory`), {code: 'EACCES'});
   const code = denied === undefined ? 'ENOENT' : 'EACCES';
   const message =
     denied === undefined
@@ -40,7 +42,7 @@ export function findProgram(name: string, environment: NodeJS.ProcessEnv, cwd?: 
 /** What cannot be looked at is passed over, as `execvp` does. */
 function is(kind: 'isFile' | 'isDirectory', path: string): boolean {
   try {
-    return statSync(path)[kind]();
+    return statSync(path, {throwIfNoEntry: false})?.[kind]() ?? false;
   } catch {
     return false;
   }

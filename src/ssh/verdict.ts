@@ -13,20 +13,57 @@ export interface Verdict {
   readonly forward?: Outcome['forward'];
 }
 
+/** Something about what ssh logs in with, as a part of a sentence, and what to do about it. */
+export interface Doubt {
+  readonly what: string;
+  readonly hint: string;
+}
+
 /** What a verdict goes by. */
 export interface Evidence {
   /** Oldest first. */
   readonly notices: readonly Notice[];
   readonly stage: Stage;
+  /** Its command line is the host's, and how far it has come is not known. */
+  readonly isRaw: boolean;
   readonly forwards: readonly Forward[];
+  /** The host has said which keys of the server are accepted. */
+  readonly isPinned: boolean;
+  /** The same of the hops on the way there: `undefined`, only of some. */
+  readonly areHopsPinned: boolean | undefined;
+  /** The server was given a password, or an answer. */
+  readonly isAnswered: boolean;
+  /** What may be why nobody is let in. */
+  readonly doubts: readonly Doubt[];
   /** Who listens on the local port that was taken. */
   readonly holder: Holder | undefined;
 }
+
+/** What ssh says only of a server that it has not reached: of a raw command line nothing tells when that is over. */
+const neverLater = new Set<Notice['kind']>([
+  'resolve-failed',
+  'connect-refused',
+  'connect-timeout',
+  'unreachable',
+  'connect-failed',
+  'banner-timeout',
+  'negotiation-failed',
+]);
 
 /** What ssh's stderr says about why it ended; `undefined`: nothing. */
 export function readVerdict(evidence: Evidence): Verdict | undefined {
   const cause = causeAmong(evidence.notices);
   return cause && ofNotice(cause, evidence);
+}
+
+/** Our helper has ended ssh, so that a hop is given no empty answer; `undefined`: it has not. */
+export function askedInVain({notices}: Evidence): Verdict | undefined {
+  if (!notices.some(({kind}) => kind === 'nobody-to-ask')) return undefined;
+  return {
+    code: 'ERR_AUTOSSH_AUTH',
+    message: 'A host on the way to the server asks for a password or the like, and there is nobody to answer',
+    hint: 'Have that host let a key in: `jump` takes hops with an `identityFile` or a `privateKey` of their own.',
+  };
 }
 
 /** Which notice tells the cause, most telling first: an address that refused says little when another let us in. */
@@ -73,6 +110,10 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
     case 'bad-option':
       return {
         code: 'ERR_AUTOSSH_USAGE',
+        ...(evidence.isPinned &&
+          notice.option?.toLowerCase() === 'knownhostscommand' &&
+          notice.file === undefined &&
+          oldForFingerprints),
         message: `ssh refused ${notice.option === undefined ? 'its configuration' : `the option ${notice.option}`}${place(notice)}: ${notice.reason}`,
       };
     case 'bad-forward':
@@ -84,6 +125,7 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
         hint: 'Add the user to /etc/passwd, as containers with arbitrary user ids need it (or use nss_wrapper).',
       };
     case 'host-key-changed':
+      if (isByPin(notice, evidence)) return ofPin(notice, evidence);
       return {
         code: 'ERR_AUTOSSH_HOST_KEY',
         message: `The host key of ${notice.host ?? 'the server'} is not the one that known_hosts has${place(notice)}`,
@@ -95,7 +137,16 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
         message: `The server's host key is marked as revoked${place({...notice, line: undefined})}`,
       };
     case 'host-key-unknown':
-      return {code: 'ERR_AUTOSSH_HOST_KEY', message: `The host key of ${notice.host ?? 'the server'} is not known`};
+      if (isByPin(notice, evidence)) return ofPin(notice, evidence);
+      return {
+        code: 'ERR_AUTOSSH_HOST_KEY',
+        message: `The host key of ${notice.host ?? (isOnTheWay(evidence) ? 'a host on the way' : 'the server')} is not known`,
+      };
+    case 'negotiation-failed':
+      // It has no key of the kinds that ssh was told to ask for, so none that is meant.
+      if (isByPin(notice, evidence) && notice.what === 'no matching host key type found')
+        return ofPin(notice, evidence);
+      return evidence.stage === 'connect' || evidence.isRaw ? ofConnection(notice) : undefined;
     case 'auth-failed':
       return ofAuthentication(notice, evidence);
     case 'local-bind-failed':
@@ -105,8 +156,59 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
     case 'server-alive-timeout':
       return {code: 'ERR_AUTOSSH_HEARTBEAT', message: "The server did not answer ssh's keep-alives"};
     default:
-      return evidence.stage === 'connect' ? ofConnection(notice) : undefined;
+      return evidence.stage === 'connect' || (evidence.isRaw && neverLater.has(notice.kind))
+        ? ofConnection(notice)
+        : undefined;
   }
+}
+
+const oldForFingerprints = {
+  hint: 'Fingerprints in `hostKey` need OpenSSH 8.5 or later, whose KnownHostsCommand is told which key is offered: give public keys, or lines of known_hosts.',
+} as const;
+
+type PinRefused = Extract<Notice, {kind: 'host-key-changed' | 'host-key-unknown' | 'negotiation-failed'}>;
+
+/** Whether a key was refused because it is none of those that the host has named for the server, or for a hop. */
+function isByPin(notice: PinRefused, evidence: Evidence): boolean {
+  if (!isOfHop(evidence)) return evidence.isPinned;
+  if (notice.kind === 'host-key-changed') return /\/hop-\d+\.known_hosts$/.test(notice.file ?? '');
+  // One that is asked for by its fingerprint is told with its kind.
+  const isAsked = evidence.notices.some((one) => one.kind === 'host-key-offered' && one.keyType !== undefined);
+  return evidence.areHopsPinned ?? isAsked;
+}
+
+/** ssh itself says no more than that it does not accept a key. One of a hop's ssh leaves it without a connection. */
+function isOfHop({notices}: Evidence): boolean {
+  return notices.some(({kind}) => cutOff.has(kind));
+}
+
+/** A connection over a ProxyCommand that ended has no address (`ssh_remote_ipaddr` in packet.c): the login there was the hop's. */
+function isOnTheWay({notices}: Evidence): boolean {
+  return notices.some((one) => one.kind === 'closed-early' && one.reason.endsWith('by UNKNOWN'));
+}
+
+const cutOff = new Set<Notice['kind']>(['closed-early', 'lost-connection', 'disconnected', 'proxy-failed']);
+
+function ofPin(notice: PinRefused, evidence: Evidence): Verdict {
+  const {notices} = evidence;
+  const host = 'host' in notice ? notice.host : undefined;
+  const offered = notices.findLast((one) => one.kind === 'host-key-offered');
+  const type = offered?.keyType === undefined ? '' : ` (${offered.keyType})`;
+  const kinds = notices.find((one) => one.kind === 'negotiation-failed');
+  const [whose, option] = isOfHop(evidence) ? ['a hop', 'the `hostKey` of that hop'] : ['the server', '`hostKey`'];
+  if (!offered && notice.kind === 'host-key-unknown') {
+    return {
+      code: 'ERR_AUTOSSH_HOST_KEY',
+      message: `${option} has no key for ${host ?? whose}${notice.keyType === undefined ? '' : ` of the kind that it has shown (${notice.keyType})`}`,
+      hint: 'A line of known_hosts has to name the host as it is connected to, with `[host]:port` where the port is not 22; a line with @cert-authority needs a server that shows a certificate of that authority.',
+    };
+  }
+  const key = offered ? `${offered.fingerprint}${type}` : kinds ? `of another kind (${kinds.offer})` : 'another';
+  return {
+    code: 'ERR_AUTOSSH_HOST_KEY',
+    message: `The host key of ${host ?? whose} is none of those in ${option}: it is ${key}`,
+    hint: "Someone may be in between. If the server's administrator confirms this key, add it to `hostKey`. If the right one is there and of another kind, give it as a public key or as a line of ssh-keygen -l, which tells ssh which kind to ask for.",
+  };
 }
 
 function ofConnection(notice: Notice): Verdict | undefined {
@@ -164,11 +266,39 @@ function ofConnection(notice: Notice): Verdict | undefined {
   }
 }
 
-function ofAuthentication(notice: Extract<Notice, {kind: 'auth-failed'}>, {notices}: Evidence): Verdict {
+function ofAuthentication(notice: Extract<Notice, {kind: 'auth-failed'}>, evidence: Evidence): Verdict {
+  const {notices, isAnswered, doubts} = evidence;
   const offered = notice.methods.length > 0 ? ` (it would take: ${notice.methods.join(', ')})` : '';
-  const message = `The server let nobody in: ${notice.reason}${offered}`;
+  const who = isOnTheWay(evidence)
+    ? `A host on the way${notice.login === undefined ? '' : ` (${notice.login})`}`
+    : 'The server';
+  const message = `${who} let nobody in: ${notice.reason}${offered}`;
+  const unasked = notices.find((one) => one.kind === 'askpass-failed');
+  if (unasked) {
+    return {
+      code: 'ERR_AUTOSSH_AUTH',
+      message: `${message}; ssh could not ask for the password: ${unasked.path}: ${unasked.reason}`,
+      retryable: false,
+      hint:
+        unasked.reason === 'Permission denied'
+          ? 'Programs cannot be run in the folder for temporary files (noexec): set TMPDIR to another.'
+          : 'See what is said of that program; a question of the server may be too long for it.',
+    };
+  }
+  if (isAnswered && !isOnTheWay(evidence)) {
+    return {
+      code: 'ERR_AUTOSSH_AUTH',
+      message: `The server refused the password, or an answer: ${notice.reason}${offered}`,
+      retryable: false,
+      hint: 'Correct `password`, or what `keyboardInteractive` answers. It is not tried again: servers lock accounts.',
+    };
+  }
   const key = notices.find(
-    (one) => one.kind === 'key-permissions' || one.kind === 'key-unreadable' || one.kind === 'agent-problem',
+    (one) =>
+      one.kind === 'key-permissions' ||
+      // Of our own files only public halves and certificates are there, which ssh tries as private keys, too.
+      (one.kind === 'key-unreadable' && !/\/(?:login|hop-\d+)(?:-cert)?\.pub$/.test(one.path ?? '')) ||
+      one.kind === 'agent-problem',
   );
   if (key?.kind === 'key-permissions') {
     return {
@@ -190,7 +320,17 @@ function ofAuthentication(notice: Extract<Notice, {kind: 'auth-failed'}>, {notic
       hint: 'Start the agent again and add the key (ssh-add), or give `identityFile`.',
     };
   }
-  return {code: 'ERR_AUTOSSH_AUTH', message};
+  const [doubt] = doubts;
+  if (doubt) {
+    const all = doubts.map(({what}) => what).join('; ');
+    return {code: 'ERR_AUTOSSH_AUTH', message: `${message}; ${all}`, hint: doubt.hint};
+  }
+  const asks = notice.methods.length > 0 && !notice.methods.includes('publickey');
+  return {
+    code: 'ERR_AUTOSSH_AUTH',
+    message,
+    ...(asks && {hint: 'It takes no key: give `password`, or `keyboardInteractive` for what else it asks.'}),
+  };
 }
 
 function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forwards, holder}: Evidence): Verdict {

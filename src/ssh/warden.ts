@@ -24,7 +24,10 @@ done
   sleep 0.2 || sleep 1
   for target in $targets; do kill -s KILL -- "$target"; done
 }
-for folder in $folders; do rm -f -- "$folder"/*.sock; rmdir -- "$folder"; done
+for folder in $folders; do
+  for kind in sock pub known_hosts config sh; do rm -f -- "$folder"/*."$kind"; done
+  rmdir -- "$folder"
+done
 `;
 
 /** So often is a shell that something has killed replaced at once; after that with the next ssh. */

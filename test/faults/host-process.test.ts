@@ -19,6 +19,7 @@ import {
   children,
   connectTo,
   descendants,
+  environmentOf,
   exchange,
   exchangeOn,
   findProgram,
@@ -281,35 +282,42 @@ describe.skipIf(findProgram('prlimit') === undefined)('out of file descriptors',
     expect(host.events.count('fatal')).toBe(0);
   });
 
-  test('whichever of them it is that is missing: transient, recovers', async () => {
-    const {host, port} = await hostUp({
-      restart: {...quickRestart, quickFor: 0},
-      readyTimeout: 2_000,
-    });
-    // Numbers are given out from below: those above the first gap do not count.
-    const open = new Set(readdirSync(`/proc/${host.pid}/fd`).map(Number));
-    let used = 0;
-    while (open.has(used)) used++;
-    for (let most = used - 6; most <= used + 4; most++) {
-      const restore = await limit(host, 'nofile', most);
-      const decided = new Promise((resolve) => {
-        host.once('connect', resolve);
-        const onRestart = ({attempt}: {attempt: number}): void => {
-          if (attempt > 1) resolve(host.off('restart', onRestart));
-        };
-        host.on('restart', onRestart);
+  test.each([false, true])(
+    'whichever of them it is that is missing, with a key (%j): transient, recovers',
+    async (hasKey) => {
+      const {host, port} = await hostUp({
+        restart: {...quickRestart, quickFor: 0},
+        readyTimeout: 2_000,
+        ...(hasKey && {privateKey: readFileSync(scene.sshd.identityFile, 'utf8')}),
       });
-      const ssh = host.events.of('start').at(-1)?.pid ?? 0;
-      expect(alive(ssh), `with ${most} file descriptors`).toBe(true);
-      signal(ssh, 'SIGKILL');
-      await within(15_000, `an end or a connection with ${most} file descriptors`, decided);
-      await restore();
-      expect(await host.command('restart'), `after ${most} file descriptors`).toBeUndefined();
-      expect(await exchange({port})).toBe('ping');
-    }
-    expect(host.events.count('fatal')).toBe(0);
-    expect(host.events.count('stop')).toBe(0);
-  });
+      const ssh = (): number => host.events.of('start').at(-1)?.pid ?? 0;
+      const agent = environmentOf(ssh())['SSH_AUTH_SOCK'];
+      // Numbers are given out from below: those above the first gap do not count.
+      const open = new Set(readdirSync(`/proc/${host.pid}/fd`).map(Number));
+      let used = 0;
+      while (open.has(used)) used++;
+      for (let most = used - 6; most <= used + 4; most++) {
+        const restore = await limit(host, 'nofile', most);
+        const decided = new Promise((resolve) => {
+          host.once('connect', resolve);
+          const onRestart = ({attempt}: {attempt: number}): void => {
+            if (attempt > 1) resolve(host.off('restart', onRestart));
+          };
+          host.on('restart', onRestart);
+        });
+        expect(alive(ssh()), `with ${most} file descriptors`).toBe(true);
+        signal(ssh(), 'SIGKILL');
+        await within(15_000, `an end or a connection with ${most} file descriptors`, decided);
+        await restore();
+        expect(await host.command('restart'), `after ${most} file descriptors`).toBeUndefined();
+        expect(await exchange({port})).toBe('ping');
+      }
+      expect(host.events.count('fatal')).toBe(0);
+      expect(host.events.count('stop')).toBe(0);
+      // That one could not be asked is no reason to do away with it, and with the key in it.
+      expect(environmentOf(ssh())['SSH_AUTH_SOCK']).toBe(agent);
+    },
+  );
 });
 
 describe.skipIf(findProgram('prlimit') === undefined)('out of processes', () => {

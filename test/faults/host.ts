@@ -5,14 +5,14 @@ import {fileURLToPath} from 'node:url';
 import {EventEmitter} from 'eventemitter3';
 import type {AutoSSHEventPayloads, AutoSSHOptions} from '../../src/index.js';
 import {
+  type Collection,
+  type WaitOptions,
   collect,
+  compiled,
   dyingWithUs,
-  fixture,
   guard,
   once,
   signal,
-  type Collection,
-  type WaitOptions,
 } from '../support/index.js';
 
 interface Said extends AutoSSHEventPayloads {
@@ -45,7 +45,7 @@ export class HostProcess extends EventEmitter<HostEvents> {
     super();
     const [command = '', ...args] = dyingWithUs([
       ...wrapper,
-      ...[process.execPath, '--import', 'tsx', fixture('host.ts'), JSON.stringify(options)],
+      ...[process.execPath, compiled('host.ts'), JSON.stringify(options)],
     ]);
     this.child = spawn(command, args, {
       cwd: fileURLToPath(new URL('../..', import.meta.url)),

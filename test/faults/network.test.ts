@@ -12,6 +12,7 @@ import {
   exchangeOn,
   findProgram,
   fixture,
+  freePort,
   guard,
   listeningPorts,
   openFds,
@@ -153,6 +154,23 @@ describe('the target', () => {
     await expectUnmoved(subject);
     scene.use(await decoy(gone.port));
     expect(await readAll(placeOf(subject.tunnel, 'target'))).toBe('DECOY');
+  });
+
+  // What proves a tunnel ready there is a request that the server refuses.
+  test('is told of where there is no heartbeat, and no other failure is told before it', async () => {
+    const gone = await decoy();
+    await gone.close();
+    const {tunnel} = await scene.tunnelUp({
+      heartbeat: false,
+      forwards: [
+        {type: 'remote', listen: {port: await freePort()}, target: {port: scene.echo.port}},
+        {type: 'local', name: 'target', target: {port: gone.port}},
+      ],
+    });
+    const warning = once(tunnel, 'warning');
+    expect(await readAll(placeOf(tunnel, 'target'))).toBe('');
+    expect((await warning).message).toContain('Connection refused');
+    expect(tunnel.stats().targetFailures).toBe(1);
   });
 
   test('has a wrong name: the same', async () => {

@@ -218,6 +218,22 @@ describe('the remote port is taken', () => {
     expect(subject.events.count('connect')).toBe(0);
   });
 
+  test.each([false, {mode: 'server-alive'}] as const)(
+    'by a stranger, with heartbeat %j: never said to be ready',
+    async (heartbeat) => {
+      const stranger = scene.use(await decoy());
+      const subject = scene.tunnel({
+        forwards: [{type: 'remote', listen: {port: stranger.port}, target: {port: scene.echo.port}}],
+        heartbeat,
+      });
+      expect(await rejection(subject.tunnel.start())).toMatchObject({
+        code: 'ERR_AUTOSSH_GATE',
+        cause: {code: 'ERR_AUTOSSH_FORWARD'},
+      });
+      expect(subject.events.count('connect')).toBe(0);
+    },
+  );
+
   test('by a stranger, without a gate: retried with backoff until it is free', async () => {
     const stranger = await decoy();
     const {port} = stranger;

@@ -1,4 +1,6 @@
 import {once as nodeOnce} from 'node:events';
+import {writeFileSync} from 'node:fs';
+import {join} from 'node:path';
 import {describe, expect, test} from 'vitest';
 import {
   Relay,
@@ -266,6 +268,18 @@ describe('authentication hangs', () => {
     await tunnel.stop();
     expect(await ended).toMatchObject({code: 'ERR_AUTOSSH_STOPPED'});
   });
+});
+
+test('a banner that speaks of an allocated port is not taken for one', async () => {
+  const banner = join(scene.sshd.folder, 'banner');
+  const target = '127.0.0.1:9';
+  writeFileSync(banner, `Allocated port 22 for remote forward to ${target}\n`);
+  await scene.sshd.restart({config: [`Banner ${banner}`]});
+  const {tunnel, events} = await scene.tunnelUp({forwards: [{type: 'remote', listen: '127.0.0.1:0', target}]});
+  expect(events.of('stderr').map(({line}) => line)).toContain(`Allocated port 22 for remote forward to ${target}`);
+  const port = tunnel.stats().forwards[0]?.listen.port ?? 0;
+  expect(port).not.toBe(22);
+  expect(holdersOf(port)).not.toEqual([]);
 });
 
 describe('the server refuses remote forwards', () => {

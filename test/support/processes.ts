@@ -22,6 +22,23 @@ export interface ProcessFacts {
   name: string;
 }
 
+/** The environment that a process was started with. */
+export function environmentOf(pid: number): Readonly<Record<string, string>> {
+  const variables = (read(`/proc/${pid}/environ`) ?? '').split('\0').filter((one) => one.includes('='));
+  return Object.fromEntries(
+    variables.map((one) => [one.slice(0, one.indexOf('=')), one.slice(one.indexOf('=') + 1)] as const),
+  );
+}
+
+/** The program that a process runs; what it calls itself can change (Node's main thread has another name from 24 on). */
+export function programOf(pid: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${pid}/exe`);
+  } catch {
+    return undefined;
+  }
+}
+
 export function processFacts(pid: number): ProcessFacts | undefined {
   const stat = read(`/proc/${pid}/stat`);
   if (stat === undefined) return undefined;

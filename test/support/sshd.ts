@@ -32,6 +32,8 @@ export interface SshdOptions {
   env?: NodeJS.ProcessEnv;
   /** What starts sshd, e.g. `['ip', 'netns', 'exec', 'name']`. Has to exec it, not fork. */
   wrapper?: readonly string[];
+  /** The absolute path of the sshd to run. Default: the installed one. */
+  program?: string;
 }
 
 export interface ConfigOptions {
@@ -245,7 +247,7 @@ export class PrivateSshd {
   async #launch(): Promise<string | undefined> {
     const config = join(this.folder, 'sshd_config');
     writeFileSync(config, this.#serverConfig().join('\n') + '\n', {mode: 0o600});
-    const program = sshdPath();
+    const program = this.#options.program ?? sshdPath();
     const [command = program, ...args] = dyingWithUs([
       ...(this.#options.wrapper ?? []),
       // sshd executes itself anew for every connection and insists on an absolute path for that.
@@ -298,7 +300,8 @@ export class PrivateSshd {
       'UseDNS no',
       'MaxStartups 100:30:200',
       'LogLevel VERBOSE',
-      ...(knowsPenalties() ? ['PerSourcePenalties no'] : []),
+      // OpenSSH 9.8 began to punish addresses whose logins fail. All the tests come from one address.
+      ...(sshdKnows('PerSourcePenalties') ? ['PerSourcePenalties no'] : []),
     ];
     // For most keywords the first line counts, for MaxStartups the last.
     return [...this.#extraConfig, ...own.filter((line) => !given.has(keyword(line)))];
@@ -338,7 +341,8 @@ function somePort({wrapper, listenAddress}: SshdOptions): Promise<number> {
   return wrapper === undefined ? freePort(listenAddress) : Promise.resolve(randomPort());
 }
 
-function sshdPath(): string {
+/** Where the installed sshd is. It finds there what it needs to run. */
+export function sshdPath(): string {
   const path = findProgram('sshd');
   if (path === undefined) throw new Error('sshd is not installed (Debian: apt-get install openssh-server)');
   // The folder that privilege separation wants is normally made by the service manager.
@@ -357,12 +361,15 @@ function hasLockedAccount(user: string): boolean {
   }
 }
 
-let penalties: boolean | undefined;
+const known = new Map<string, boolean>();
 
-/** OpenSSH 9.8 began to punish addresses whose logins fail. All the tests come from one address. */
-function knowsPenalties(): boolean {
-  penalties ??= readFileSync(sshdPath(), 'latin1').includes('persourcepenalties');
-  return penalties;
+/** Whether the installed sshd has ever heard of a keyword of its configuration. */
+export function sshdKnows(keyword: string): boolean {
+  const before = known.get(keyword);
+  if (before !== undefined) return before;
+  const answer = readFileSync(sshdPath(), 'latin1').includes(keyword.toLowerCase());
+  known.set(keyword, answer);
+  return answer;
 }
 
 function isStopped(pid: number): boolean {

@@ -1,0 +1,44 @@
+/**
+ * The option of ssh_config, if it is one of these, that a raw argument sets: behind `-o`, joined to it or in a word of its own, with
+ * `=` or white space before the value. Quotes may be around the name or a part of it, and end it (`strdelim` in OpenSSH's misc.c).
+ */
+export function readRawOption(
+  word: string,
+  names: readonly string[],
+): readonly [name: string, value: string] | undefined {
+  const text = word.replace(/"([^"]*)"/g, '$1 ');
+  for (const name of names) {
+    const value = new RegExp(`^(?:-\\w*o)?[\\s=]*${name}[\\s=]+(.*)$`, 'is').exec(text)?.[1];
+    if (value !== undefined) return [name, value.trimEnd()];
+  }
+  return undefined;
+}
+
+/** Those of ssh's letters that something follows: `getopt()` in OpenSSH's ssh.c. */
+const withArgument = 'BDEFIJLOPQRSWbceilmopw';
+
+/** What raw arguments are to ssh. */
+export interface RawLetters {
+  /** Each with the index of the first word that has it. */
+  readonly letters: ReadonlyMap<string, number>;
+  /** Where something stands that is no option, or ends them: ssh takes it for the destination, and what follows for a command. */
+  readonly operand: number | undefined;
+}
+
+/** Reads raw arguments as ssh does. */
+export function readRawLetters(words: readonly string[]): RawLetters {
+  const letters = new Map<string, number>();
+  for (let index = 0; index < words.length; index++) {
+    const word = words[index] ?? '';
+    if (word === '--' || !/^-./s.test(word)) return {letters, operand: index};
+    const at = index;
+    for (let place = 1; place < word.length; place++) {
+      const letter = word.charAt(place);
+      if (!letters.has(letter)) letters.set(letter, at);
+      if (!withArgument.includes(letter)) continue;
+      if (place === word.length - 1) index++;
+      break;
+    }
+  }
+  return {letters, operand: undefined};
+}

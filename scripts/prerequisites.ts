@@ -5,10 +5,11 @@
  *     tsx scripts/prerequisites.ts [--test | --bench]
  */
 import {spawnSync} from 'node:child_process';
-import {accessSync, constants, existsSync, mkdirSync, rmSync, writeFileSync} from 'node:fs';
-import {delimiter, join} from 'node:path';
+import {accessSync, constants, existsSync, mkdirSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
+import {delimiter, isAbsolute, join} from 'node:path';
 
 interface Program {
+  /** Or, of what is no program, the path of a file. */
   name: string;
   /** The Debian package that has it. */
   from: string;
@@ -57,17 +58,56 @@ function programs(flags: readonly string[]): Program[] {
     list.push({name: 'ip', from: 'iproute2', without}, {name: 'nft', from: 'nftables', without});
     list.push({name: 'prlimit', from: 'util-linux', without: 'the tests that use up a limit are skipped'});
   }
+  // Nor can anybody else tell PAM what it is to ask for.
+  const modules = modulesOfPam();
+  if (isRoot && flags.includes('--test') && modules !== undefined) {
+    const without = 'the tests with one-time codes are skipped';
+    list.push({name: join(modules, 'pam_oath.so'), from: 'libpam-oath', without});
+    list.push({name: 'oathtool', from: 'oathtool', without});
+  }
   // Debian's package redis-server would start one. This program, in a package without any service, is the same file and is
   // the server when it is called redis-server.
-  if (flags.includes('--test'))
+  if (flags.includes('--test')) {
     list.push({name: 'redis-check-rdb', from: 'redis-tools', without: 'the test with a Redis server is skipped'});
+    list.push({name: 'autossh', from: 'autossh', without: 'the tests that compare with autossh 1.4g are skipped'});
+    list.push({name: 'openssl', from: 'openssl', without: 'the tests with keys that it has made are skipped'});
+    // A /bin/sh is one thing on Debian, others on Alpine and elsewhere.
+    list.push({name: 'busybox', from: 'busybox', without: 'the tests of what runs in its shell are skipped'});
+    list.push({name: 'socat', from: 'socat', without: 'the test with an echo service is skipped'});
+    const completions = 'the tests of its completions are skipped';
+    list.push({name: 'zsh', from: 'zsh', without: completions}, {name: 'fish', from: 'fish', without: completions});
+    const bash = '/usr/share/bash-completion/bash_completion';
+    list.push({name: bash, from: 'bash-completion', without: completions});
+    list.push({name: 'script', from: 'bsdutils', without: 'the tests of bash on a terminal are skipped'});
+    list.push({name: 'tmux', from: 'tmux', without: 'the tests on a terminal are skipped'});
+    list.push({name: 'mandoc', from: 'mandoc', without: 'the manual page is not checked'});
+    list.push({name: 'man', from: 'man-db', without: 'nobody looks how the manual page can be read'});
+    const systemd = 'the tests of what is told to systemd, and of its unit, are skipped';
+    for (const name of ['systemd-notify', 'systemd-analyze']) list.push({name, from: 'systemd', without: systemd});
+    // Something that listens on a Unix datagram socket: Debian always has it.
+    list.push({name: 'perl', from: 'perl-base', without: 'the tests of what is told to systemd are skipped'});
+    list.push({name: 'tmux', from: 'tmux', without: 'the tests of what is seen on a terminal are skipped'});
+  }
   if (bench) list.push({name: 'autossh', from: 'autossh', without: 'the bench compares with plain ssh only'});
   return list;
 }
 
-/** The sbin folders are looked at too: sshd, ip and nft live there, and a user's PATH often lacks them. */
+/** Their folder has the name of the machine's architecture in it. */
+function modulesOfPam(): string | undefined {
+  const folders = ['/lib', '/usr/lib']
+    .filter((path) => existsSync(path))
+    .flatMap((path) => readdirSync(path).map((entry) => join(path, entry, 'security')));
+  return folders.find((folder) => existsSync(join(folder, 'pam_permit.so')));
+}
+
+/**
+ * The sbin folders are looked at too: sshd, ip and nft live there, and a user's PATH often lacks them. Those that npm puts
+ * in front are not: there an `autossh` is this package's own.
+ */
 function find(name: string): boolean {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin'];
+  if (isAbsolute(name)) return existsSync(name);
+  const path = (process.env['PATH'] ?? '').split(delimiter).filter((folder) => !folder.includes('node_modules'));
+  const folders = [...path, '/usr/local/sbin', '/usr/sbin', '/sbin'];
   return folders.some((folder) => folder !== '' && isExecutable(join(folder, name)));
 }
 

@@ -1,0 +1,11 @@
+/** The letters of ssh's options that something follows: `getopt()` in OpenSSH's ssh.c, and autossh's own `-M`. */
+const withArgument = 'BDEFIJLOPQRSWbceilmopwM';
+
+/** Those that nothing follows; autossh's own `-f` and `-V` among them. */
+const alone = '1246ACGKNTVXYZafgknqstvxy';
+
+/** What is known of a letter: whether its option takes an argument; `undefined`: ssh has no such option. */
+export function takesArgument(letter: string): boolean | undefined {
+  if (withArgument.includes(letter)) return true;
+  return alone.includes(letter) ? false : undefined;
+}

@@ -2,7 +2,7 @@
  * Puts this library, `autossh`, `tunnel-ssh` and plain ssh through the same faults in one run, prints what it measured and writes it to
  * `bench/results.md`.
  *
- *     npm run bench [-- [--only ready,outage,steady,cost,import] [--quick] [--out FILE]]
+ *     npm run bench [-- [--only ready,outage,steady,cost,command,import] [--quick] [--out FILE]]
  *
  * A run that leaves something out is only printed, unless it is told where to write.
  */

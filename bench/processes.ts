@@ -24,6 +24,20 @@ export function proportionalSetSize(pid: number): number {
   return Number(size?.[1] ?? 0);
 }
 
+/** The same of several processes, with their share of the pages of programs and libraries: all that is not free because of them. */
+export function proportionalSetSizeOfAll(pids: readonly number[]): number {
+  return pids.reduce((total, pid) => total + kilobytes(read(`/proc/${pid}/smaps_rollup`), 'Pss'), 0);
+}
+
+/** Memory in kilobytes that a process has in use, counting what it shares in full. */
+export function residentSetSize(pid: number): number {
+  return kilobytes(read(`/proc/${pid}/status`), 'VmRSS');
+}
+
+function kilobytes(text: string, name: string): number {
+  return Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(text)?.[1] ?? 0);
+}
+
 function tasks(pid: number): string[] {
   try {
     return readdirSync(`/proc/${pid}/task`);

@@ -13,6 +13,8 @@ export interface TunnelOrder {
    * server) and `-R` (from there to `arrival` here). It is ready when a byte sent into the loop has come out of it.
    */
   loop?: {listen: number; remote: number; arrival: number};
+  /** Of the private key that the server knows, for a contender that takes its text; the configuration names it too. */
+  identityFile?: string;
   /** Gives more ports to a contender that needs some. */
   ports: (count?: number) => Promise<number>;
 }

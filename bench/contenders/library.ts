@@ -1,4 +1,5 @@
 import {existsSync} from 'node:fs';
+import {readFile} from 'node:fs/promises';
 import type {AutoSSHOptions, HeartbeatOptions} from 'node-autossh';
 import type {Contender, Host, TunnelOrder} from './contender.js';
 import {HostProcess} from './host-process.js';
@@ -17,6 +18,8 @@ const built = new URL('../../dist/index.js', import.meta.url);
 interface Variant {
   steady?: false;
   standby?: true;
+  /** The private key is given as text. */
+  key?: true;
 }
 
 /** This package as it is by default, in one plain Node process for all its tunnels: the listener is the library's own. */
@@ -27,6 +30,9 @@ export const libraryDirect = contender('node-autossh-direct', 'node-autossh, dir
 
 /** A second ssh waits for the loss of the first. */
 export const libraryStandby = contender('node-autossh-standby', 'node-autossh, standby', {standby: true});
+
+/** The private key is a text, for which there is an ssh-agent of the tunnel's own. */
+export const libraryKey = contender('node-autossh-key', 'node-autossh, a key as text', {key: true});
 
 function contender(key: string, name: string, variant: Variant): Contender {
   return {
@@ -46,8 +52,8 @@ class LibraryHost implements Host {
     this.#variant = variant;
   }
 
-  async open({config, listen, target, beats}: TunnelOrder): Promise<number> {
-    const {steady, standby} = this.#variant;
+  async open({config, listen, target, beats, identityFile = ''}: TunnelOrder): Promise<number> {
+    const {steady, standby, key} = this.#variant;
     const options: AutoSSHOptions = {
       host: 'tunnel',
       configFile: config,
@@ -61,6 +67,7 @@ class LibraryHost implements Host {
       ],
       heartbeat: heartbeats[beats],
       ...(standby && {standby}),
+      ...(key && {privateKey: await readFile(identityFile, 'utf8')}),
     };
     return (await this.#host.call('open', {options, listen})) as number;
   }

@@ -2,7 +2,7 @@ import type {Contender} from '../contenders/contender.js';
 import type {Ground} from '../ground.js';
 import {median, quantile} from '../statistics.js';
 
-export type Unit = 'ms' | 'kB' | 'MB/s' | '/s' | 'count';
+export type Unit = 'ms' | 'kB' | 'MB' | 'MB/s' | '/s' | 'count';
 
 /** A thing measured; `'never'`: it did not happen within the bound that the measure sets. */
 export type Sample = number | 'never';

@@ -35,8 +35,8 @@ export default defineConfig({
     // Each worker has a sshd and several ssh beside it. More of them make the measured times of a small machine worse.
     maxWorkers: 2,
     // Tests wait for events, never for a time to pass. This only ends the ones whose event never comes.
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 180_000,
+    hookTimeout: 180_000,
     reporters: ['default', './test/support/reporter.ts'],
     coverage: {include: ['src/**'], reporter: ['text', 'html']},
   },

@@ -1,7 +1,7 @@
 import {canListen, freePort} from '../test/support/ports.js';
 import {Relay} from '../test/support/relay.js';
 import {echoServer} from '../test/support/servers.js';
-import {PrivateSshd} from '../test/support/sshd.js';
+import {PrivateSshd, defaultKeyExchange} from '../test/support/sshd.js';
 
 /** What all contenders meet: the same real sshd, the same relay in front of it, the same target behind it. */
 export interface Ground {
@@ -26,7 +26,7 @@ export async function onGround(
   wishes: Pick<Ground, 'signal' | 'quick' | 'say'>,
   body: (ground: Ground) => Promise<void>,
 ): Promise<void> {
-  await using sshd = await PrivateSshd.start({config: ['GatewayPorts clientspecified']});
+  await using sshd = await PrivateSshd.start({config: ['GatewayPorts clientspecified', defaultKeyExchange]});
   await using relay = await Relay.start({port: sshd.port});
   const target = await echoServer();
   try {

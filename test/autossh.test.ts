@@ -25,6 +25,7 @@ import {
   guard,
   once as onceOf,
   ownTemporaryFolder,
+  patience,
   pollUntil,
   signal,
   snapshot,
@@ -83,7 +84,7 @@ beforeEach(() => {
 });
 afterEach(async () => {
   for (const {tunnel, events} of subjects.splice(0)) {
-    await within(10_000, 'stop()', tunnel.stop());
+    await within(patience, 'stop()', tunnel.stop());
     expect(tunnel.state).toBe('stopped');
     // Once, and last.
     expect(events.count('stop')).toBe(1);
@@ -341,7 +342,7 @@ describe('restart()', () => {
     tunnel.on('restart', () => {
       tunnel.restart().catch(() => undefined);
     });
-    expect(await within(10_000, 'the end', rejection(tunnel.start()))).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP'});
+    expect(await within(patience, 'the end', rejection(tunnel.start()))).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP'});
   });
 
   test('replaces an ssh that hangs at its start', async () => {
@@ -590,9 +591,14 @@ describe('it gives up', () => {
   });
 
   test('not while each connection is stable in between', async () => {
-    const {tunnel, events} = make({...up, sshArguments: ['0.1'], restart: {retries: 1, stableAfter: 10}});
+    const {tunnel, events} = make({...up, restart: {retries: 1, stableAfter: 10}});
     await tunnel.start();
-    for (let n = 0; n < 4; n++) await once(tunnel, 'connect', {unless: ['stop']});
+    for (let n = 0; n < 4; n++) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      const next = once(tunnel, 'connect', {unless: ['stop']});
+      signal(tunnel.pid ?? 0, 'SIGKILL');
+      await next;
+    }
     expect(new Set(events.of('restart').map(({attempt}) => attempt))).toEqual(new Set([1]));
   });
 
@@ -844,7 +850,7 @@ describe('whatever is done to it', () => {
         }
         expect(stops).toBeLessThanOrEqual(1);
         promises.push(tunnel.stop());
-        await within(15_000, `every promise after ${actions.join(', ')}`, Promise.allSettled(promises));
+        await within(patience, `every promise after ${actions.join(', ')}`, Promise.allSettled(promises));
         expect(tunnel.state).toBe('stopped');
         expect(events.count('stop')).toBe(1);
         expect(events.all.at(-1)?.name).toBe('stop');
@@ -898,14 +904,14 @@ describe('in a program of its own', () => {
 
   test('it prints nothing', async () => {
     const {lines, stderr, exited} = run('quiet');
-    expect(await within(20_000, 'the end', exited)).toEqual([0, null]);
+    expect(await within(patience, 'the end', exited)).toEqual([0, null]);
     expect(lines).toEqual([]);
     expect(stderr()).toBe('');
   });
 
   test('it logs under DEBUG=autossh:*', async () => {
     const {lines, stderr, exited} = run('quiet', {DEBUG: 'autossh:*'});
-    await within(20_000, 'the end', exited);
+    await within(patience, 'the end', exited);
     expect(lines).toEqual([]);
     for (const change of ['idle -> starting', 'starting -> up', 'up -> waiting', 'stopping -> stopped']) {
       expect(stderr()).toContain(change);
@@ -940,7 +946,7 @@ describe('in a program of its own', () => {
   test('a listener that throws ends a program that does not catch it, and its ssh with it', async () => {
     const {said, exited, stderr} = run('uncaught');
     const pid = (await said()) as number;
-    expect(await within(20_000, 'the end', exited)).toEqual([1, null]);
+    expect(await within(patience, 'the end', exited)).toEqual([1, null]);
     expect(stderr()).toContain('thrown by a listener');
     await waitForExit(pid);
   });
@@ -951,7 +957,7 @@ describe('in a program of its own', () => {
       const {said, exited} = run(scene);
       const pid = (await said()) as number;
       guard('process', pid);
-      expect(await within(20_000, 'the end', exited)).toEqual([0, null]);
+      expect(await within(patience, 'the end', exited)).toEqual([0, null]);
       await waitForExit(pid);
     },
   );
@@ -959,7 +965,7 @@ describe('in a program of its own', () => {
   test('it does not keep the program while it waits, either', async () => {
     const {said, exited} = run('unreferencedWaiting');
     expect(await said()).toBe('waiting');
-    expect(await within(20_000, 'the end', exited)).toEqual([0, null]);
+    expect(await within(patience, 'the end', exited)).toEqual([0, null]);
   });
 
   test('it keeps the program otherwise', async () => {

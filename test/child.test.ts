@@ -11,6 +11,7 @@ import {
   expectNothingLeft,
   fixture,
   guard,
+  patience,
   pollUntil,
   programOf,
   signal,
@@ -203,7 +204,7 @@ describe('to end it', () => {
     await until((line) => line === 'ignoring every signal');
     child.end(50);
     child.end(1e9);
-    expect(await within(10_000, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
+    expect(await within(patience, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
   });
 
   test('it is given less time when it is asked again with less', async () => {
@@ -211,7 +212,7 @@ describe('to end it', () => {
     await until((line) => line === 'ignoring every signal');
     child.end(1e9);
     child.end(50);
-    expect(await within(10_000, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
+    expect(await within(patience, 'the exit', child.exited)).toEqual({exitCode: undefined, signal: 'SIGKILL'});
   });
 
   test('it is continued when it is stopped, so that it can hear', async () => {

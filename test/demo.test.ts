@@ -8,6 +8,7 @@ import {
   allProcesses,
   commandLine,
   findProgram,
+  patience,
   pollUntil,
   signal,
   temporaryFolder,
@@ -66,7 +67,7 @@ describe('in a pipe', () => {
 
   test('interrupted while a server session is frozen, it puts everything away', async () => {
     const {child, text, exit} = start(process.execPath, demo);
-    await pollUntil('the fourth fault', () => text().includes(`4/${faults.length} `), {timeout: 40_000});
+    await pollUntil('the fourth fault', () => text().includes(`4/${faults.length} `), {timeout: 2 * patience});
     child.kill('SIGINT');
     expect(await exit, text()).toBe(130);
     expect(text()).toContain('demo: interrupted, everything is put away');
@@ -75,7 +76,7 @@ describe('in a pipe', () => {
 
   test('killed, it leaves nothing that lives on', async () => {
     const {child, text, exit} = start(process.execPath, demo);
-    await pollUntil('the second fault', () => text().includes(`2/${faults.length} `), {timeout: 40_000});
+    await pollUntil('the second fault', () => text().includes(`2/${faults.length} `));
     child.kill('SIGKILL');
     expect(await exit).toBe('SIGKILL');
     await noProcessIsLeft(text());

@@ -77,10 +77,10 @@ test('reverse-tunnel.ts: the server side reaches the service, and again after a 
   const {child, text, exit} = example('reverse-tunnel.ts', {});
   const places = () => [...text().matchAll(/^reachable at (127\.0\.0\.1:\d+)$/gm)].map(([, place = '']) => place);
 
-  await pollUntil('the first place', () => places().length === 1, {timeout: 20_000});
+  await pollUntil('the first place', () => places().length === 1);
   expect(await read(`http://${places()[0] ?? ''}/hooks`)).toBe('Hello from behind the tunnel, you asked for /hooks\n');
   await sshd.killSessions();
-  await pollUntil('the second place', () => places().length === 2, {timeout: 20_000});
+  await pollUntil('the second place', () => places().length === 2);
   expect(text()).toContain('unreachable: ');
   expect(await read(`http://${places()[1] ?? ''}/again`)).toContain('/again');
 
@@ -110,15 +110,14 @@ test('socks.ts: a site that is not there is an error that names it', async () =>
 
 test('health-service.ts: healthy, unhealthy while the server is away, healthy again, and alive all the time', async () => {
   const {child, text, exit} = example('health-service.ts', {PORT: '0', TARGET: `127.0.0.1:${sshd.port}`});
-  await pollUntil('its address', () => text().includes('/healthz\n'), {timeout: 20_000});
+  await pollUntil('its address', () => text().includes('/healthz\n'));
   const [, service = ''] = /^health: (.*)\/healthz$/m.exec(text()) ?? [];
   const state = async (path: string) => {
     const response = await fetch(`${service}${path}`);
     const {state: name} = (await response.json()) as {state: string};
     return `${response.status} ${name}`;
   };
-  const says = (line: string, times: number) =>
-    pollUntil(line, () => text().split(`tunnel: ${line}\n`).length > times, {timeout: 20_000});
+  const says = (line: string, times: number) => pollUntil(line, () => text().split(`tunnel: ${line}\n`).length > times);
 
   await says('starting -> up', 1);
   expect(await state('/healthz')).toBe('200 up');
@@ -149,7 +148,7 @@ test('rotating-key.ts: SIGHUP replaces ssh by one with the new key, and one that
       SSH_KEY_FILE: file,
       SSH_HOST_KEY: hostKey,
     });
-    const says = (line: string) => pollUntil(line, () => text().includes(line), {timeout: 20_000});
+    const says = (line: string) => pollUntil(line, () => text().includes(line));
     await says('127.0.0.1:5432 is at 127.0.0.1:');
 
     const fresh = join(folder, 'fresh');

@@ -13,6 +13,7 @@ import {
   fixture,
   guard,
   ownTemporaryFolder,
+  patience,
   temporaryEntries,
   within,
 } from './support/index.js';
@@ -228,7 +229,7 @@ describe('an ssh that fails for want of something', () => {
       guard('process', pid);
     });
     const events = collect<AutoSSHEvents>(tunnel, ['start', 'restart', 'warning']);
-    const ended = within(30_000, 'the end', tunnel.start());
+    const ended = within(patience, 'the end', tunnel.start());
     await expect(ended).rejects.toMatchObject({
       code: 'ERR_AUTOSSH_GAVE_UP',
       cause: expect.objectContaining({code: 'ERR_AUTOSSH_FORWARD'}),

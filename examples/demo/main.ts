@@ -11,7 +11,7 @@ import {parseArgs} from 'node:util';
 import {AutoSSH, AutoSSHError} from 'node-autossh';
 import {findProgram} from '../../test/support/processes.js';
 import {Relay} from '../../test/support/relay.js';
-import {PrivateSshd, type SshdOptions} from '../../test/support/sshd.js';
+import {PrivateSshd, type SshdOptions, defaultKeyExchange} from '../../test/support/sshd.js';
 import {faults} from './faults.js';
 import {poolsThrough} from './pool.js';
 import {startPostgres, type PostgresAddress} from './postgres.js';
@@ -58,7 +58,7 @@ async function play(peace: number): Promise<boolean> {
   );
   await using sshd = await step(
     'sshd',
-    PrivateSshd.start(outOfReach()),
+    PrivateSshd.start(asEverywhere()),
     ({host, port}) => `listens on ${host}:${port}`,
   );
   // A network that can forget: all that the tunnel sends goes through it.
@@ -141,10 +141,13 @@ function peaceFrom(args: string[]): number {
   throw new TypeError(`Expected --pace to be ${Object.keys(paces).join(' or ')}, got ${values.pace}`);
 }
 
-/** A Ctrl-C ends a whole process group at once. The server is in one of its own, so that its end comes when it is its turn. */
-function outOfReach(): SshdOptions {
+/**
+ * A server as it is everywhere. A Ctrl-C ends a whole process group at once. The server is in one of its own, so that its end comes when it is its
+ * turn.
+ */
+function asEverywhere(): SshdOptions {
   const setsid = findProgram('setsid');
-  return setsid === undefined ? {} : {wrapper: [setsid]};
+  return {config: [defaultKeyExchange], ...(setsid !== undefined && {wrapper: [setsid]})};
 }
 
 /** Something that takes a while: said at once, and again with how it went. */

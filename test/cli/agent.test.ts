@@ -498,7 +498,7 @@ class Terminal {
   }
 
   async #until(what: string, condition: () => boolean): Promise<void> {
-    await pollUntil(what, condition, {timeout: 20_000}).catch((error: unknown) => {
+    await pollUntil(what, condition).catch((error: unknown) => {
       throw new Error(`${(error as Error).message}, but:\n${this.text}`, {cause: error});
     });
   }

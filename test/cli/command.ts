@@ -2,7 +2,19 @@ import {type ChildProcess, type StdioOptions, spawn} from 'node:child_process';
 import {existsSync} from 'node:fs';
 import {fileURLToPath} from 'node:url';
 import {onTestFinished} from 'vitest';
-import {alive, children, commandLine, guard, signal, waitForExit, within} from '../support/index.js';
+import {
+  alive,
+  children,
+  commandLine,
+  descendants,
+  guard,
+  patience,
+  pollUntil,
+  processFacts,
+  signal,
+  waitForExit,
+  within,
+} from '../support/index.js';
 
 /** The command as `npm run build` makes it. */
 export const entry = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -77,7 +89,10 @@ export class Command {
   }
 
   /** Until so many lines match. */
-  async says(pattern: RegExp, {times = 1, timeout = 20_000}: {times?: number; timeout?: number} = {}): Promise<string> {
+  async says(
+    pattern: RegExp,
+    {times = 1, timeout = patience}: {times?: number; timeout?: number} = {},
+  ): Promise<string> {
     let look: () => void = () => undefined;
     const said = new Promise<string>((resolve) => {
       look = () => {
@@ -88,7 +103,7 @@ export class Command {
       look();
     });
     try {
-      return await within(timeout, `${String(pattern)} in:\n${this.lines.join('\n')}`, said);
+      return await within(timeout, () => `${String(pattern)} in:\n${this.lines.join('\n')}`, said);
     } finally {
       this.#waiting.delete(look);
     }
@@ -105,9 +120,13 @@ export class Command {
 
   /** Ends it with what it has started, whatever state they are in. */
   async kill(): Promise<void> {
-    const {ssh} = this;
-    for (const pid of [this.pid, ssh]) if (pid > 0 && alive(pid)) signal(pid, 'SIGKILL');
-    await waitForExit(this.pid);
-    if (ssh > 0) await waitForExit(ssh);
+    if (this.pid > 0 && alive(this.pid)) {
+      // Stopped, it starts no ssh that nobody has heard of yet: an orphan keeps the ports of the next test.
+      signal(this.pid, 'SIGSTOP');
+      await pollUntil('it is stopped', () => !alive(this.pid) || processFacts(this.pid)?.state === 'T');
+    }
+    const family = [this.pid, this.ssh, ...descendants(this.pid)].filter((pid) => pid > 0);
+    for (const pid of family) signal(pid, 'SIGKILL');
+    await Promise.all(family.map((pid) => waitForExit(pid)));
   }
 }

@@ -6,6 +6,8 @@ import {doctor} from '../../src/cli/doctor.js';
 import {effectiveConfiguration} from '../../src/cli/effective-configuration.js';
 import type {CommandLine} from '../../src/index.js';
 import {
+  PrivateSshd,
+  type SmallServer,
   canListen,
   decoy,
   dyingWithUs,
@@ -13,9 +15,8 @@ import {
   guard,
   listeningPorts,
   ownTemporaryFolder,
+  patience,
   pollUntil,
-  PrivateSshd,
-  type SmallServer,
   within,
 } from '../support/index.js';
 
@@ -233,7 +234,7 @@ describe('whom it is about', () => {
     const patient = await diagnose(args, {gateTime: 0});
     expect(patient.flat).toContain('! the name server.invalid cannot be resolved');
     expect(patient.code).toBe(0);
-    expect(await within(10_000, 'the end of ssh', ssh(...args).exit)).toBe(255);
+    expect(await within(patience, 'the end of ssh', ssh(...args).exit)).toBe(255);
   });
 
   test.each([
@@ -305,7 +306,7 @@ describe('what is foretold happens', () => {
     const {code, flat, options} = await diagnose(args);
     expect(flat).toContain('✖ ControlMaster auto, and a master is running ssh leaves its forwards to the master');
     expect(code).toBe(1);
-    expect(await within(10_000, 'the end of ssh', ssh(...args).exit)).toBe(0);
+    expect(await within(patience, 'the end of ssh', ssh(...args).exit)).toBe(0);
     expect(await canListen(port)).toBe(false);
     // With what it says to write, ssh logs in by itself and stays. The master has the port of the forward now.
     const after = sshd.log.length;
@@ -340,7 +341,7 @@ describe('what is foretold happens', () => {
       'tunnel',
     ];
     expect((await diagnose(args)).code).toBe(1);
-    expect(await within(10_000, 'the end of ssh', ssh(...args).exit)).toBe(0);
+    expect(await within(patience, 'the end of ssh', ssh(...args).exit)).toBe(0);
     expect(await canListen(port)).toBe(false);
     // It ends with its connection.
     await sshd.killSessions();
@@ -367,7 +368,7 @@ describe('what is foretold happens', () => {
     expect(flat).toContain(`✖ LocalForward 127.0.0.1:${port} db:5432: port ${port} is held by`);
     expect(flat).toContain(`(pid ${process.pid}) The line is from your ssh configuration. ssh exits with 255`);
     expect(code).toBe(1);
-    expect(await within(10_000, 'the end of ssh', ssh('-F', configFile, '-N', 'tunnel').exit)).toBe(255);
+    expect(await within(patience, 'the end of ssh', ssh('-F', configFile, '-N', 'tunnel').exit)).toBe(255);
   });
 
   test('a free LocalForward line is told apart from what the command line asks for', async () => {
@@ -424,14 +425,14 @@ describe('what is foretold happens', () => {
     const {code, flat} = await diagnose(args);
     expect(flat).toMatch(/a socket in the way It is there already.* → -o StreamLocalBindUnlink=yes/);
     expect(code).toBe(1);
-    expect(await within(10_000, 'the end of ssh', ssh(...args).exit)).toBe(255);
+    expect(await within(patience, 'the end of ssh', ssh(...args).exit)).toBe(255);
   });
 
   test('two forwards for one port: ssh exits with 255', async () => {
     const port = await freePort();
     const args = ['-F', soundConfig(), '-N', '-L', `127.0.0.1:${port}:a:1`, '-D', `127.0.0.1:${port}`, 'tunnel'];
     expect((await diagnose(args)).code).toBe(1);
-    expect(await within(10_000, 'the end of ssh', ssh(...args).exit)).toBe(255);
+    expect(await within(patience, 'the end of ssh', ssh(...args).exit)).toBe(255);
   });
 });
 
@@ -474,7 +475,7 @@ describe('logging in with nobody there', () => {
       );
       expect(code).toBe(1);
     }
-    expect(await within(10_000, 'the end of ssh', ssh('-F', only(path, 'BatchMode yes'), '-N', 'tunnel').exit)).toBe(
+    expect(await within(patience, 'the end of ssh', ssh('-F', only(path, 'BatchMode yes'), '-N', 'tunnel').exit)).toBe(
       255,
     );
   });
@@ -548,7 +549,7 @@ describe('logging in with nobody there', () => {
     );
     expect((await diagnose(['-F', soundConfig(), '-N', 'tunnel'])).flat).toContain('✔ the key of 127.0.0.1 is known');
     const refused = ssh('-F', soundConfig(...unknown, 'StrictHostKeyChecking ask', 'BatchMode yes'), '-N', 'tunnel');
-    expect(await within(10_000, 'the end of ssh', refused.exit)).toBe(255);
+    expect(await within(patience, 'the end of ssh', refused.exit)).toBe(255);
   });
 });
 

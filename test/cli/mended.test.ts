@@ -112,7 +112,7 @@ describe.skipIf(!hasOriginal)("faults of autossh 1.4g (skipped: Debian's autossh
       for (let go = 1; ; go++) {
         // The first wait of the backoff is 200 s then.
         const command = start(program, failing, {AUTOSSH_POLL: '60000'});
-        const waits = command.says(/sleeping for grace time 200 secs/, {timeout: 10_000});
+        const waits = command.says(/sleeping for grace time 200 secs/);
         if (go === goes || (await waits.then(Boolean, () => false))) return waits.then(() => command);
       }
     }
@@ -136,7 +136,7 @@ describe.skipIf(!hasOriginal)("faults of autossh 1.4g (skipped: Debian's autossh
       const command = start(program, failing);
       await command.says(/starting ssh \(count 1\)/);
       const since = performance.now();
-      await command.says(/starting ssh \(count 6\)/, {timeout: 10_000});
+      await command.says(/starting ssh \(count 6\)/);
       return performance.now() - since;
     }
 

@@ -79,7 +79,7 @@ export class Shell {
 
   /** Until there is an ssh, another one than that. */
   async nextSSH(old = 0): Promise<number> {
-    await pollUntil('the next ssh', () => this.ssh > 0 && this.ssh !== old, {timeout: 20_000});
+    await pollUntil('the next ssh', () => this.ssh > 0 && this.ssh !== old);
     return this.ssh;
   }
 

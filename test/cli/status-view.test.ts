@@ -191,11 +191,11 @@ describe.skipIf(!hasTmux)(`on a terminal${hasTmux ? '' : ' (skipped: tmux is mis
 describe('elsewhere', () => {
   test('in a pipe it is one plain line for each event, keys are not read, and the terminal is not touched', async () => {
     const {child, text, exit} = pipe({});
-    await pollUntil('three beats', () => text().split(' beat: ').length > 3, {timeout: 20_000});
+    await pollUntil('three beats', () => text().split(' beat: ').length > 3);
     child.stdin.write('q');
     const [, pid = ''] = /running: ssh 1, pid (\d+)/.exec(text()) ?? [];
     signal(Number(pid), 'SIGKILL');
-    await pollUntil('the second', () => text().includes('running: ssh 2'), {timeout: 20_000});
+    await pollUntil('the second', () => text().includes('running: ssh 2'));
     child.kill('SIGTERM');
     expect(await exit).toBe(0);
     const lines = text().trimEnd().split('\n');
@@ -218,7 +218,7 @@ describe('elsewhere', () => {
 
   test('a reader of the pipe that goes away ends the tunnel', async () => {
     const {child, text, exit} = pipe({});
-    await pollUntil('the connect', () => text().includes('running: '), {timeout: 20_000});
+    await pollUntil('the connect', () => text().includes('running: '));
     child.stdout.destroy();
     expect(await exit).toBe(0);
   });

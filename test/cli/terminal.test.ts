@@ -76,7 +76,7 @@ async function remotePrompt(shell: Shell): Promise<void> {
 
 async function logged(pattern: RegExp, times = 1): Promise<void> {
   const count = (): number => sshd.log.slice(since).filter((line) => pattern.test(line)).length;
-  await pollUntil(`${String(pattern)}, ${String(times)} times`, () => count() >= times, {timeout: 20_000});
+  await pollUntil(`${String(pattern)}, ${String(times)} times`, () => count() >= times);
 }
 
 const logins = (times: number): Promise<void> => logged(/Accepted publickey/, times);
@@ -552,5 +552,5 @@ async function monitorPort(): Promise<number> {
 async function logShows(pattern: RegExp, times: number): Promise<void> {
   const path = join(folder, 'log');
   const count = (): number => (existsSync(path) ? [...readFileSync(path, 'utf8').matchAll(pattern)].length : 0);
-  await pollUntil(`${String(pattern)} in the log`, () => count() >= times, {timeout: 20_000});
+  await pollUntil(`${String(pattern)} in the log`, () => count() >= times);
 }

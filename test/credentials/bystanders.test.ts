@@ -115,7 +115,7 @@ describe.skipIf(!canLogInByPassword)('nobody but the host is asked (skipped with
       {env: {SSH_ASKPASS: program, DISPLAY: ':99'}},
     );
     // All that the program itself prints.
-    await terminal.shows(/the end/, {timeout: 30_000});
+    await terminal.shows(/the end/);
     expect((await terminal.screen()).trim().split('\n')[0]).toBe('the end');
     expect(readFileSync(said, 'utf8').trim().split('\n')).toEqual(cases.map(([code]) => code));
     expect(existsSync(trace)).toBe(false);

@@ -184,7 +184,7 @@ describe('a function that hangs', () => {
     const up = begin(subject.tunnel);
     const {signal: theirs} = {signal: await called};
     expect(theirs.aborted).toBe(false);
-    await within(1_000, 'the stop', subject.tunnel.stop());
+    await within(10_000, 'the stop', subject.tunnel.stop());
     await expectNothingLeft(before);
     expect(theirs.aborted).toBe(true);
     expect(await rejection(up)).toMatchObject({code: 'ERR_AUTOSSH_STOPPED'});
@@ -198,7 +198,7 @@ describe('a function that hangs', () => {
     const subject = scene.tunnel({privateKey: fetch, signal: controller.signal});
     const up = begin(subject.tunnel);
     const theirs = await called;
-    const stopped = once(subject.tunnel, 'stop', {timeout: 1_000});
+    const stopped = once(subject.tunnel, 'stop', {timeout: 10_000});
     controller.abort();
     expect(await stopped).toMatchObject({reason: 'aborted'});
     await expectNothingLeft(before);

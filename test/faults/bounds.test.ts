@@ -14,6 +14,7 @@ import {
   holdersOf,
   listeningPorts,
   openFds,
+  patience,
   serve,
   snapshot,
   temporaryEntries,
@@ -69,7 +70,7 @@ describe('a flood on stderr', () => {
     tunnel.removeAllListeners('stderr');
     const ended = rejection(begin(tunnel));
     const {memory, stall} = await measure(() =>
-      once(tunnel, 'stderr', {where: ({line}) => line === 'the flood is over', timeout: 40_000}),
+      once(tunnel, 'stderr', {where: ({line}) => line === 'the flood is over'}),
     );
     // 45 MB have come through.
     expect(memory).toBeLessThan(100 * megabyte);
@@ -88,7 +89,7 @@ describe('a flood on stderr', () => {
     tunnel.on('stderr', ({line}) => (longest.length = Math.max(longest.length, line.length)));
     begin(tunnel).catch(() => undefined);
     const {memory} = await measure(() =>
-      once(tunnel, 'stderr', {where: ({line}) => line.endsWith('the line after the long one'), timeout: 40_000}),
+      once(tunnel, 'stderr', {where: ({line}) => line.endsWith('the line after the long one')}),
     );
     expect(longest.length).toBeLessThanOrEqual(64 * 1024);
     expect(memory).toBeLessThan(48 * megabyte);
@@ -352,7 +353,7 @@ describe('stop(), restart() and abort in every state', () => {
           (error: unknown) => (error as {code?: string}).code,
         );
         const canStart = state === 'starting' || state === 'up' || state === 'waiting';
-        expect(await within(15_000, 'restart()', again)).toBe(canStart ? 'up' : 'ERR_AUTOSSH_STOPPED');
+        expect(await within(patience, 'restart()', again)).toBe(canStart ? 'up' : 'ERR_AUTOSSH_STOPPED');
         if (canStart) expect(await talk(tunnel)).toBe('ping');
       }
       await within(8_000, 'stop()', tunnel.stop());

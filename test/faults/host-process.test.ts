@@ -25,6 +25,7 @@ import {
   findProgram,
   fixture,
   holdersOf,
+  patience,
   pollUntil,
   signal,
   temporaryEntries,
@@ -307,7 +308,7 @@ describe.skipIf(findProgram('prlimit') === undefined)('out of file descriptors',
         });
         expect(alive(ssh()), `with ${most} file descriptors`).toBe(true);
         signal(ssh(), 'SIGKILL');
-        await within(15_000, `an end or a connection with ${most} file descriptors`, decided);
+        await within(patience, `an end or a connection with ${most} file descriptors`, decided);
         await restore();
         expect(await host.command('restart'), `after ${most} file descriptors`).toBeUndefined();
         expect(await exchange({port})).toBe('ping');

@@ -8,6 +8,7 @@ import {
   connectTo,
   exchangeOn,
   fixture,
+  patience,
   signal,
   temporaryEntries,
   waitForExit,
@@ -88,7 +89,7 @@ describe('ssh dies', () => {
         heartbeat: false,
         restart: {minTimeout: 10, maxTimeout: 10, randomize: false, maxStarts: 3},
       });
-      const error = await within(10_000, 'the end', rejection(subject.tunnel.start()));
+      const error = await within(patience, 'the end', rejection(subject.tunnel.start()));
       expect(error).toMatchObject({code: 'ERR_AUTOSSH_GAVE_UP', cause: {exitCode: 255}});
       expect(starts(subject)).toBe(3);
       const grandchildren = subject.events.of('stderr').flatMap(({line}) => /^grandchild (\d+)$/.exec(line)?.[1] ?? []);
@@ -149,7 +150,7 @@ describe('ssh freezes', () => {
     const pid = tunnel.pid ?? 0;
     signal(pid, 'SIGSTOP');
     await waitForState(pid, 'T');
-    await within(10_000, 'restart()', tunnel.restart());
+    await within(patience, 'restart()', tunnel.restart());
     // The new one is there already while the old one is being killed.
     await waitForExit(pid, {timeout: 5_000});
     expect(await talk(tunnel)).toBe('ping');

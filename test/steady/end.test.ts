@@ -3,6 +3,7 @@ import {
   canListen,
   expectNothingLeft,
   openFds,
+  patience,
   pollUntil,
   serve,
   signal,
@@ -35,7 +36,7 @@ describe('stop({drain})', () => {
     expect(isStopped).toBe(false);
     one.socket.end();
     expect(await one.ending).toEqual({text: 'one two', ended: true, error: undefined});
-    await within(10_000, 'stop()', stopped);
+    await within(patience, 'stop()', stopped);
     expect(events.of('connection-end').at(-1)).toMatchObject({end: 'finished'});
     expect(events.of('stop')).toEqual([{reason: 'stopped'}]);
   });
@@ -77,7 +78,7 @@ describe('stop({drain})', () => {
     await scene.sshd.restart();
     await one.until('late');
     one.socket.end();
-    await within(10_000, 'stop()', stopped);
+    await within(patience, 'stop()', stopped);
   });
 
   test('connect() is no way in either', async () => {

@@ -2,7 +2,7 @@ import {createHash} from 'node:crypto';
 import {once as nodeOnce} from 'node:events';
 import {rmSync} from 'node:fs';
 import {describe, expect, test} from 'vitest';
-import {pollUntil, serve, signal, temporaryEntries, within} from '../support/index.js';
+import {patience, pollUntil, serve, signal, temporaryEntries, within} from '../support/index.js';
 import {once, patientHeartbeat, placeOf, setScene, starts, talk, type Subject} from '../faults/scene.js';
 import {Client, client, open, traffic, waiting} from './client.js';
 
@@ -226,7 +226,7 @@ test('a client that sends 100 MB while it is held is stopped by backpressure, an
   // What is gone is in the kernel's buffers, on both sides of the loopback, and a little in the stream's.
   expect(taken).toBeLessThan(30 * megabyte);
   await comeBack(subject);
-  await within(50_000, 'all is sent', sending);
+  await within(patience, 'all is sent', sending);
   expect(await one.ending).toEqual({text: 'done', ended: true, error: undefined});
   expect(received).toBe(100 * megabyte);
   expect(hash.digest('hex')).toBe(sent.digest('hex'));
@@ -263,7 +263,7 @@ test('more come at once than ssh lets wait: each has its turn, and none waits fo
   await open(tunnel, 0);
   signal(tunnel.pid ?? 0, 'SIGKILL');
   const texts = Array.from({length: 400}, (_, n) => `text ${String(n)}`);
-  expect(await within(25_000, 'all of them', Promise.all(texts.map((text) => talk(tunnel, text))))).toEqual(texts);
+  expect(await within(patience, 'all of them', Promise.all(texts.map((text) => talk(tunnel, text))))).toEqual(texts);
   await open(tunnel, 0);
   expect(traffic(tunnel)).toMatchObject({failed: 0, refused: 0});
 });

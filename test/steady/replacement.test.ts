@@ -1,5 +1,5 @@
 import {describe, expect, test} from 'vitest';
-import {alive, freePort, signal, snapshot, expectNothingLeft, waitForExit, within} from '../support/index.js';
+import {alive, expectNothingLeft, freePort, patience, signal, snapshot, waitForExit, within} from '../support/index.js';
 import {
   once,
   patientHeartbeat,
@@ -216,7 +216,7 @@ describe('restart()', () => {
     const held = await client(tunnel);
     await waiting(tunnel, 1);
     await scene.sshd.restart();
-    await within(10_000, 'restart()', tunnel.restart());
+    await within(patience, 'restart()', tunnel.restart());
     await held.echo('served');
     held.socket.destroy();
   });

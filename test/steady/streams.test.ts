@@ -3,7 +3,7 @@ import {Agent, createServer as createHTTPServer, get, request} from 'node:http';
 import {once as nodeOnce} from 'node:events';
 import type {AddressInfo, Socket} from 'node:net';
 import {describe, expect, test} from 'vitest';
-import {alive, openFds, pollUntil, serve, signal, within, type SmallServer} from '../support/index.js';
+import {type SmallServer, alive, openFds, patience, pollUntil, serve, signal, within} from '../support/index.js';
 import {once, patientHeartbeat, setScene, type Subject} from '../faults/scene.js';
 import {Client, client, open, traffic, waiting} from './client.js';
 
@@ -98,7 +98,7 @@ describe('backpressure', () => {
     target?.on('data', (chunk: Buffer) => (received += chunk.length));
     target?.on('end', () => target?.end('done'));
     target?.resume();
-    expect(await within(30_000, 'the rest', one.ending)).toEqual({text: 'done', ended: true, error: undefined});
+    expect(await within(patience, 'the rest', one.ending)).toEqual({text: 'done', ended: true, error: undefined});
     expect(received).toBe(sent());
   });
 
@@ -124,7 +124,7 @@ describe('backpressure', () => {
       hash.update(chunk);
     });
     one.socket.resume();
-    await pollUntil('the end', () => one.ended, {timeout: 30_000});
+    await pollUntil('the end', () => one.ended);
     one.socket.end();
     await one.ending;
     expect(received).toBe(flooding?.sent());

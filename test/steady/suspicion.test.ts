@@ -1,6 +1,6 @@
 import {describe, expect, test} from 'vitest';
 import {createHash} from 'node:crypto';
-import {Relay, pollUntil, serve, sink, signal, waitForState, within} from '../support/index.js';
+import {Relay, patience, pollUntil, serve, signal, sink, waitForState, within} from '../support/index.js';
 import {once, quickHeartbeat, setScene, starts, talk} from '../faults/scene.js';
 import {client, open, traffic, waiting} from './client.js';
 
@@ -84,7 +84,7 @@ describe('the link is saturated', () => {
     relay.rate(300_000);
     const one = await client(tunnel);
     one.socket.end();
-    const {text, ended} = await within(40_000, 'the transfer', one.ending);
+    const {text, ended} = await within(patience, 'the transfer', one.ending);
     expect(ended).toBe(true);
     const digest = (data: string | Buffer): string => createHash('sha256').update(data).digest('hex');
     expect(digest(Buffer.from(text, 'latin1'))).toBe(digest(chunk));
@@ -108,7 +108,7 @@ describe('the link is saturated', () => {
     const one = await client(tunnel);
     const bytes = 1_500_000;
     one.socket.end(Buffer.alloc(bytes));
-    expect(await within(40_000, 'the transfer', one.ending)).toMatchObject({text: String(bytes), ended: true});
+    expect(await within(patience, 'the transfer', one.ending)).toMatchObject({text: String(bytes), ended: true});
     expect(events.count('disconnect')).toBe(0);
     expect(starts(subject)).toBe(1);
     // Or else nothing was saturated, and nothing is shown by this.

@@ -5,12 +5,18 @@ import type {EventEmitter} from 'eventemitter3';
  * the compiler does not find the events by itself: name them, as in `once<AutoSSHEvents, 'connect'>(tunnel, 'connect')`.
  */
 
+/**
+ * In milliseconds: how long a wait for something that has to come may take. Only what is broken waits so long; a machine that
+ * is slow, or busy with something else, does not.
+ */
+export const patience = 60_000;
+
 type Name<E extends object> = keyof E & string;
 type Payload<E extends object, N extends Name<E>> = E[N] extends (payload: infer P) => void ? P : never;
 
 export interface WaitOptions<E extends object, N extends Name<E>> {
   signal?: AbortSignal;
-  /** Rejects after this time. Default 20 s: long enough for the slowest machine, short enough to name the culprit. */
+  /** Rejects after this time. Default: {@link patience}. */
   timeout?: number;
   /** Only an event that passes counts. */
   where?: (payload: Payload<E, N>) => boolean;
@@ -24,7 +30,7 @@ export function once<E extends object, N extends Name<E>>(
   name: N,
   options: WaitOptions<E, N> = {},
 ): Promise<Payload<E, N>> {
-  const {signal, timeout = 20_000, where = () => true, unless = []} = options;
+  const {signal, timeout = patience, where = () => true, unless = []} = options;
   const event = new Promise<Payload<E, N>>((resolve, reject) => {
     const untyped = emitter as unknown as EventEmitter<Record<string, (payload: unknown) => void>>;
     const timer = setTimeout(() => {
@@ -103,12 +109,16 @@ export function collect<E extends object>(emitter: EventEmitter<E>, names: reado
   };
 }
 
-/** A promise with a bound, for what is no event. */
-export async function within<T>(timeout: number, what: string, promise: Promise<T>): Promise<T> {
+/**
+ * A promise with a bound, for what is no event.
+ *
+ * @param what - did not come; as a function, told as it is then
+ */
+export async function within<T>(timeout: number, what: string | (() => string), promise: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`Not within ${timeout} ms: ${what}`));
+      reject(new Error(`Not within ${timeout} ms: ${typeof what === 'string' ? what : what()}`));
     }, timeout);
   });
   try {

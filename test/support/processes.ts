@@ -4,6 +4,7 @@ import type {Socket} from 'node:net';
 import {tmpdir} from 'node:os';
 import {basename, join} from 'node:path';
 import {randomUUID} from 'node:crypto';
+import {patience} from './events.js';
 
 /**
  * What the kernel says about processes, their sockets and their files, read from `/proc`.
@@ -148,7 +149,7 @@ export function holdersOf(port: number): number[] {
 export async function pollUntil(
   what: string,
   condition: () => boolean,
-  {timeout = 10_000, every = 5}: {timeout?: number; every?: number} = {},
+  {timeout = patience, every = 5}: {timeout?: number; every?: number} = {},
 ): Promise<void> {
   const deadline = performance.now() + timeout;
   while (!condition()) {
@@ -158,7 +159,7 @@ export async function pollUntil(
 }
 
 /** Node tells of a child's exit only to the one who has its `ChildProcess`; any other pid has to be looked at. */
-export async function waitForExit(pid: number, {timeout = 10_000}: {timeout?: number} = {}): Promise<void> {
+export async function waitForExit(pid: number, {timeout = patience}: {timeout?: number} = {}): Promise<void> {
   const born = processFacts(pid)?.startTime;
   await pollUntil(
     `exit of process ${pid} (${commandLine(pid).join(' ')})`,

@@ -1,4 +1,5 @@
 import {connect, createServer, type AddressInfo, type Server, type Socket} from 'node:net';
+import {patience} from './events.js';
 
 /** Small servers to put at the far end of a forward, and a client that talks through one. */
 
@@ -97,7 +98,11 @@ export function connectTo(place: Place): Promise<Socket> {
 }
 
 /** Sends a text on a connection and waits for as many bytes of answer; rejects if the connection ends before. */
-export function exchangeOn(socket: Socket, text: string, {timeout = 15_000}: {timeout?: number} = {}): Promise<string> {
+export function exchangeOn(
+  socket: Socket,
+  text: string,
+  {timeout = patience}: {timeout?: number} = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     let answer = '';
     const timer = setTimeout(() => {
@@ -144,7 +149,7 @@ export async function exchange(place: Place, text = 'ping', options: {timeout?: 
 }
 
 /** All that a server says of its own accord until it closes. */
-export async function readAll(place: Place, {timeout = 15_000}: {timeout?: number} = {}): Promise<string> {
+export async function readAll(place: Place, {timeout = patience}: {timeout?: number} = {}): Promise<string> {
   const socket = await connectTo(place);
   return new Promise((resolve, reject) => {
     let text = '';

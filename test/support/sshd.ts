@@ -5,6 +5,7 @@ import {userInfo} from 'node:os';
 import {join} from 'node:path';
 import {createInterface} from 'node:readline';
 import {promisify} from 'node:util';
+import {patience} from './events.js';
 import {freePort, randomPort} from './ports.js';
 import {
   alive,
@@ -35,6 +36,12 @@ export interface SshdOptions {
   /** The absolute path of the sshd to run. Default: the installed one. */
   program?: string;
 }
+
+/**
+ * A line of `sshd_config`: the key exchange that OpenSSH has by default. Since 9.0 it takes a tenth of a second of processor
+ * time; tests log in thousands of times, and are none about it.
+ */
+export const defaultKeyExchange = 'KexAlgorithms +curve25519-sha256';
 
 export interface ConfigOptions {
   /** Where ssh is to connect to, if not to the server itself: a relay. */
@@ -118,7 +125,7 @@ export class PrivateSshd {
   /** The next line that matches. `after` also looks at old ones, from that index of `log` on. */
   waitForLine(
     pattern: RegExp,
-    {after = this.log.length, timeout = 15_000}: {after?: number; timeout?: number} = {},
+    {after = this.log.length, timeout = patience}: {after?: number; timeout?: number} = {},
   ): Promise<string> {
     const old = this.log.slice(after).find((line) => pattern.test(line));
     if (old !== undefined) return Promise.resolve(old);
@@ -300,6 +307,9 @@ export class PrivateSshd {
       'UseDNS no',
       'MaxStartups 100:30:200',
       'LogLevel VERBOSE',
+      // What login shells do at their start is their owner's business, and can take longer than the login.
+      `SetEnv HOME=${this.folder}`,
+      'KexAlgorithms curve25519-sha256',
       // OpenSSH 9.8 began to punish addresses whose logins fail. All the tests come from one address.
       ...(sshdKnows('PerSourcePenalties') ? ['PerSourcePenalties no'] : []),
     ];

@@ -2,6 +2,7 @@ import {execFile} from 'node:child_process';
 import {rmSync} from 'node:fs';
 import {join} from 'node:path';
 import {promisify} from 'node:util';
+import {patience} from './events.js';
 import {findProgram, guard, temporaryFolder, waitForExit} from './processes.js';
 
 const run = promisify(execFile);
@@ -51,7 +52,7 @@ export class Terminal {
   }
 
   /** Waits until this stands on it. */
-  async shows(pattern: RegExp, {timeout = 20_000}: {timeout?: number} = {}): Promise<RegExpExecArray> {
+  async shows(pattern: RegExp, {timeout = patience}: {timeout?: number} = {}): Promise<RegExpExecArray> {
     const deadline = performance.now() + timeout;
     for (;;) {
       const seen = await this.screen();
@@ -79,7 +80,7 @@ export class Terminal {
 
   async #tmux(...args: string[]): Promise<string> {
     // UTF-8 whatever the locale, and nothing of its owner's.
-    const {stdout} = await run('tmux', ['-u', '-f', '/dev/null', '-S', this.#socket, ...args], {timeout: 10_000});
+    const {stdout} = await run('tmux', ['-u', '-f', '/dev/null', '-S', this.#socket, ...args], {timeout: patience});
     return stdout;
   }
 }

@@ -214,7 +214,7 @@ describe('the relay', () => {
   });
 
   test('holds new connections in the middle of a login', async () => {
-    relay.holdNewAfter(1500);
+    relay.holdNewAfter(1_250);
     const held = nodeOnce(relay, 'held');
     const login = plainSsh(through());
     await held;

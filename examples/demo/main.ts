@@ -22,7 +22,6 @@ import {Workload} from './workload.js';
 
 /** Milliseconds of peace before each fault and after the last. */
 const paces: Readonly<Record<string, number>> = {slow: 1500, fast: 400};
-const queriesPerSecond = 150;
 
 const interruption = new AbortController();
 const {signal} = interruption;
@@ -106,11 +105,7 @@ async function act(stage: Stage, title: string, table: string, standby: boolean)
   const pools = poolsThrough(tunnel, postgres);
   const workload = new Workload(pools, signal, table);
   try {
-    await step(
-      'queries',
-      workload.start(queriesPerSecond),
-      () => `${queriesPerSecond} a second, a third on new connections`,
-    );
+    await step('queries', workload.start(), (perSecond) => `${perSecond} a second, a third on new connections`);
     screen.show(() => {
       const next = faults.slice(story.reports.length).map(({title: name}) => name);
       return liveLines(story.scene(workload, route(), next), screen.width);

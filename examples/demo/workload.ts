@@ -8,6 +8,12 @@ import type {QueryTally, Verdict} from './timeline.js';
 
 /** So long a query may take without having waited for anything. */
 const promptly = 100;
+/** So long the machine is tried out, in milliseconds. */
+const trial = 500;
+/** So many queries a second arrive at the least, and at the most. */
+const [fewest, most] = [15, 150];
+/** So much of what the machine can do is asked of it: what has waited has to be caught up with besides. */
+const share = 0.3;
 /** A query that fails so often is not answered any more. */
 const maxAttempts = 50;
 
@@ -67,25 +73,42 @@ export class Workload {
     return this.#inProgress.size;
   }
 
-  /** Makes the table and lets queries arrive: they do not wait for each other, as in a service. */
-  async start(perSecond: number): Promise<void> {
-    const {kept, fresh} = this.#pools;
-    await kept.query(`CREATE TABLE ${this.#table} (id bigint PRIMARY KEY, payload text NOT NULL)`);
+  /**
+   * Makes the table and lets queries arrive: they do not wait for each other, as in a service. How many, a second, depends
+   * on the machine.
+   */
+  async start(): Promise<number> {
+    await this.#pools.kept.query(`CREATE TABLE ${this.#table} (id bigint PRIMARY KEY, payload text NOT NULL)`);
+    this.#perSecond = Math.round(Math.min(Math.max(share * (await this.#capacity()), fewest), most));
     this.#began = performance.now();
-    this.#perSecond = perSecond;
-    const write = (pool: pg.Pool): void => {
-      const id = ++this.#lastId;
-      const payload = randomUUID();
-      void this.#run(pool, (client, again) => this.#write(client, id, payload, again));
-    };
-    const read = (pool: pg.Pool): void => void this.#run(pool, (client) => this.#read(client));
+    this.#answered = 0;
+    this.#tenths.length = 0;
     let ticks = 0;
-    this.#timer = setInterval(() => {
-      write(kept);
-      read(kept);
-      if (ticks++ % 2) write(fresh);
-      else read(fresh);
-    }, 3000 / perSecond);
+    this.#timer = setInterval(() => void this.#three(ticks++), 3000 / this.#perSecond);
+    return this.#perSecond;
+  }
+
+  /** So many a second are answered if one comes after the other. */
+  async #capacity(): Promise<number> {
+    const began = performance.now();
+    for (let ticks = 0; performance.now() - began < trial; ticks++) await this.#three(ticks);
+    return (1000 * this.#answered) / (performance.now() - began);
+  }
+
+  /** A third on a new connection. */
+  async #three(ticks: number): Promise<void> {
+    const {kept, fresh} = this.#pools;
+    await Promise.all([this.#put(kept), this.#get(kept), ticks % 2 ? this.#put(fresh) : this.#get(fresh)]);
+  }
+
+  async #put(pool: pg.Pool): Promise<void> {
+    const id = ++this.#lastId;
+    const payload = randomUUID();
+    await this.#run(pool, (client, again) => this.#write(client, id, payload, again));
+  }
+
+  async #get(pool: pg.Pool): Promise<void> {
+    await this.#run(pool, (client) => this.#read(client));
   }
 
   /**

@@ -237,7 +237,7 @@ describe('authentication hangs', () => {
   test('the line goes dead in the middle of the login: the same', async () => {
     const relay = scene.use(await Relay.start(scene.sshd));
     // Past the banner and the key exchange begun; the login is some 3000 bytes long.
-    relay.holdNewAfter(1_500);
+    relay.holdNewAfter(1_250);
     const {tunnel} = scene.tunnel({
       configFile: scene.sshd.config(relay),
       gateTime: 0,
@@ -255,7 +255,7 @@ describe('authentication hangs', () => {
 
   test('inside the gate that is fatal, and stop() does not wait for it', async () => {
     const relay = scene.use(await Relay.start(scene.sshd));
-    relay.holdNewAfter(1_500);
+    relay.holdNewAfter(1_250);
     const configFile = scene.sshd.config(relay);
     const gated = scene.tunnel({configFile, readyTimeout: 2_000});
     expect(await rejection(gated.tunnel.start())).toMatchObject({

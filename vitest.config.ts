@@ -22,6 +22,12 @@ class LongestFirst extends BaseSequencer {
   }
 }
 
+/**
+ * A Node that is given certificates reads all of them before anything else, which takes more of the processor than the rest of
+ * its start; the tests start some thousand. npm may need them.
+ */
+const {NODE_EXTRA_CA_CERTS: certificates = ''} = process.env;
+
 export default defineConfig({
   resolve: {alias: {'node-autossh': new URL('src/index.ts', import.meta.url).pathname}},
   test: {
@@ -30,6 +36,8 @@ export default defineConfig({
     typecheck: {enabled: true, include: ['test/**/*.test-d.ts'], ignoreSourceErrors: true},
     // The tests start servers, kill processes and send signals: each file gets a process of its own.
     pool: 'forks',
+    env: {NODE_EXTRA_CA_CERTS: ''},
+    provide: {certificates},
     globalSetup: './test/support/compile-fixtures.ts',
     sequence: {sequencer: LongestFirst},
     // Each worker has a sshd and several ssh beside it. More of them make the measured times of a small machine worse.

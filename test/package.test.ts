@@ -4,7 +4,7 @@ import {cp, mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, writeFile} fro
 import {tmpdir} from 'node:os';
 import {basename, join, resolve} from 'node:path';
 import {promisify} from 'node:util';
-import {afterAll, beforeAll, expect, test} from 'vitest';
+import {afterAll, beforeAll, expect, inject, test} from 'vitest';
 
 const run = promisify(execFile);
 
@@ -145,5 +145,5 @@ async function expectToRun(cwd: string, program: string): Promise<void> {
 }
 
 async function npm(cwd: string, ...args: string[]): Promise<void> {
-  await run('npm', args, {cwd});
+  await run('npm', args, {cwd, env: {...process.env, NODE_EXTRA_CA_CERTS: inject('certificates')}});
 }

@@ -7,6 +7,8 @@ declare module 'vitest' {
   interface ProvidedContext {
     /** Where the programs in `test/fixtures` that are written in TypeScript are, compiled. */
     programs: string;
+    /** `NODE_EXTRA_CA_CERTS` of whoever started the tests. */
+    certificates: string;
   }
 }
 

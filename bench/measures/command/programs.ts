@@ -10,7 +10,11 @@ export interface Program {
   readonly env: NodeJS.ProcessEnv;
 }
 
-const {SSH_AUTH_SOCK: _, ...environment} = process.env;
+/*
+ * What these two have Node do at its start (to read all certificates of a system takes as long as the rest of it) is neither
+ * the command's doing nor usual.
+ */
+const {SSH_AUTH_SOCK: _, NODE_OPTIONS: _options, NODE_EXTRA_CA_CERTS: _certificates, ...environment} = process.env;
 
 /** The same on all sides; the Node that the command finds is the one that runs the bench. */
 const env: NodeJS.ProcessEnv = {

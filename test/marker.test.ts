@@ -1,4 +1,4 @@
-import {once} from 'node:events';
+import {getEventListeners, once} from 'node:events';
 import {mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync} from 'node:fs';
 import {type Server, type Socket, createServer} from 'node:net';
 import {join} from 'node:path';
@@ -165,6 +165,23 @@ describe('a socket', () => {
     expect(await isOpen(answer)).toBe(true);
     await listen((socket) => socket.end());
     expect(await answer).toBe(true);
+  });
+
+  test('is asked any number of times, and none of them goes on to listen to the signal', async () => {
+    const controller = new AbortController();
+    const warned = vi.fn();
+    process.on('warning', warned);
+    ends.push(() => process.off('warning', warned));
+    let tries = 0;
+    const answer = answered(path, controller.signal, (by) => (tries += Math.max(by, 0)));
+    await pollUntil('many tries', () => tries > 20);
+    await listen((socket) => socket.end());
+    expect(await answer).toBe(true);
+    nudge(path, controller.signal, ignore);
+    await pollUntil('the end of all of them', () => getEventListeners(controller.signal, 'abort').length === 0, {
+      timeout: 5_000,
+    });
+    expect(warned).not.toHaveBeenCalled();
   });
 
   test('is no longer waited for when the signal is aborted, connected or not', async () => {

@@ -1,6 +1,7 @@
 import {type FSWatcher, existsSync, watch} from 'node:fs';
 import {type Socket, connect} from 'node:net';
 import {dirname} from 'node:path';
+import {onAbort} from '../abort.js';
 import {sleep} from '../clock.js';
 
 /** Between two looks, where the system has no more watches to give (inotify(7), max_user_watches). */
@@ -112,16 +113,23 @@ async function probe(path: string, signal: AbortSignal, {sign, words, count}: Re
 }
 
 function open(path: string, signal: AbortSignal, count: Count): Socket {
-  const socket = connect({path, signal});
+  const socket = connect({path});
   count(1);
+  // Not by the `signal` of `connect()`: Node goes on to listen to that when the socket is closed, and warns of the eleventh.
+  const stopListening = onAbort(signal, () => {
+    socket.destroy();
+  });
+  if (signal.aborted) socket.destroy();
   let isConnected = false;
   socket.once('connect', () => (isConnected = true));
-  // The close that follows says enough.
-  return socket.unref().on('error', () => {
+  socket.once('close', () => {
+    stopListening();
     if (!isConnected) count(-1);
   });
+  // The close that follows says enough.
+  return socket.unref().on('error', ignore);
 }
 
 function ignore(): void {
-  // ssh says nothing of a connection to its own SOCKS proxy.
+  // Nothing to be done, nor to be counted: ssh says nothing of a connection to its own SOCKS proxy.
 }

@@ -1,6 +1,6 @@
 import {existsSync} from 'node:fs';
 import {join} from 'node:path';
-import {opensNoSession} from './command-line/sort-tokens.js';
+import {opensNoSession, runsNoCommand} from './command-line/sort-tokens.js';
 import {AutoSSHError} from './errors.js';
 import type {Warning} from './events.js';
 import {LoopPort} from './heartbeat/loop-port.js';
@@ -203,17 +203,15 @@ export class Provision {
   }
 
   /**
-   * Whether an ssh with a raw command line may be ended because the server refuses its loop: it runs nothing there, another
-   * one may be started, and the port is not refused for the second time.
+   * Whether an ssh with a raw command line may be ended because the server refuses its loop: it runs nothing there, or it has
+   * just followed another one with a shell in which nobody has typed; another one may be started, and the port is not refused
+   * for the second time.
    */
   #isExpendable(): boolean {
     const {sshArguments, restart} = this.#settings;
-    return (
-      sshArguments !== undefined &&
-      this.loop.mayMove &&
-      this.#starts < restart.maxStarts &&
-      opensNoSession(sshArguments)
-    );
+    if (sshArguments === undefined || !this.loop.mayMove || this.#starts >= restart.maxStarts) return false;
+    const isFirst = this.#starts - this.loop.moves === 1;
+    return opensNoSession(sshArguments) || (!isFirst && runsNoCommand(sshArguments));
   }
 
   async close(): Promise<void> {

@@ -299,7 +299,7 @@ export class Series {
       },
       onMonitorRefused: () => {
         isLoopRefused = true;
-        listener.onWarning(this.#provision.loop.move());
+        listener.onWarning(this.#provision.loop.move(true));
       },
       onDegrade: (why) => {
         listener.onWarning(this.#provision.loop.degrade(why));
@@ -315,7 +315,10 @@ export class Series {
       this.#alive.delete(session);
       if (adaptation?.type === 'monitor-port') {
         provision.loop.countMove();
-        if (!this.#signal.aborted) listener.onWarning(provision.loop.move());
+        if (!this.#signal.aborted) listener.onWarning(provision.loop.move(false));
+      } else if (outcome.reason === 'heartbeat' && !session.hasBeaten) {
+        const warning = provision.loop.shift();
+        if (warning && !this.#signal.aborted) listener.onWarning(warning);
       } else if (!isLoopRefused && this.#settings.sshArguments) {
         // Refusals that are not in a row are those of dead predecessors.
         provision.loop.settle();

@@ -108,6 +108,7 @@ export class Session {
   #stage: Stage = 'connect';
   #readyAt: number | undefined;
   #beats = false;
+  #hasBeaten = false;
   #firstRtt: number | undefined;
   /** So many connections of our own does the server refuse that ssh has not told of yet. */
   #refusals = 0;
@@ -158,6 +159,11 @@ export class Session {
   /** The number of this life. */
   get number(): number {
     return this.#options.number;
+  }
+
+  /** Whether a beat of it has ever come back. */
+  get hasBeaten(): boolean {
+    return this.#hasBeaten;
   }
 
   /** How connections go through it once it is ready. */
@@ -239,11 +245,13 @@ export class Session {
         evidence: new Evidence(async (withQueue) => this.#look(withQueue)),
         onBeat: (rtt) => {
           this.#way.heardAt = now();
+          this.#hasBeaten = true;
           // The first one is told with the connect it proves.
           if (this.#readyAt === undefined) this.#firstRtt = rtt;
           else this.#listener.onBeat(rtt);
         },
         onDead: (misses) => {
+          if (this.#isRaw && !this.#hasBeaten && this.#forgoBeats()) return;
           this.end({type: 'heartbeat', misses});
         },
       },
@@ -313,6 +321,22 @@ export class Session {
     });
   }
 
+  /** No beat of a raw command line's ever came back. Whether that is because the server allows none. */
+  #forgoBeats(): boolean {
+    const prohibited = this.#prohibition();
+    if (prohibited === undefined) return false;
+    this.#heartbeat?.close();
+    this.#listener.onDegrade(`the server lets no beat through (${prohibited})`);
+    return true;
+  }
+
+  /** What the server said when it allowed no connection, if that was so. */
+  #prohibition(): string | undefined {
+    for (const one of this.#transcript.notices)
+      if (one.kind === 'channel-open-failed' && one.reason !== 'connect-failed') return one.detail;
+    return undefined;
+  }
+
   #isOver(): boolean {
     return this.#over.signal.aborted || this.#cause !== undefined;
   }
@@ -320,18 +344,14 @@ export class Session {
   /** The first beat found no way through. Whether the tunnel can do without. */
   #degrade(): boolean {
     if (this.#isOver()) return false;
-    const prohibited = this.#transcript.notices.find(
-      (one) => one.kind === 'channel-open-failed' && one.reason !== 'connect-failed',
-    );
+    const prohibited = this.#prohibition();
     const {heartbeat} = this.#options;
-    if (!prohibited && heartbeat && heartbeat.mode === 'echo-port') {
+    if (prohibited === undefined && heartbeat && heartbeat.mode === 'echo-port') {
       this.end({type: 'heartbeat', misses: 1, echo: `${heartbeat.echoHost}:${String(heartbeat.echoPort)}`});
       return false;
     }
     this.#heartbeat?.close();
-    this.#listener.onDegrade(
-      `the server lets no beat through (${prohibited?.kind === 'channel-open-failed' ? prohibited.detail : 'its connections are closed'})`,
-    );
+    this.#listener.onDegrade(`the server lets no beat through (${prohibited ?? 'its connections are closed'})`);
     return true;
   }
 

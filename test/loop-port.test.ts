@@ -59,7 +59,7 @@ describe('of a raw command line', () => {
     const loop = new LoopPort(monitor, []);
     expect(loop.next()).toMatchObject({loopPort: 20_000, monitorRemote: undefined});
     expect(loop.mayMove).toBe(true);
-    expect(loop.move()).toMatchObject({code: 'WARN_AUTOSSH_HEARTBEAT_PORT'});
+    expect(loop.move(false)).toMatchObject({code: 'WARN_AUTOSSH_HEARTBEAT_PORT'});
     const {loopPort, monitorRemote} = loop.next();
     expect(loopPort).not.toBe(20_000);
     expect(monitorRemote).toBe(loopPort);
@@ -68,8 +68,43 @@ describe('of a raw command line', () => {
 
   test('two refusals in a row take the heartbeat away, which is said', () => {
     const loop = new LoopPort(monitor, []);
-    loop.move();
-    expect(loop.move()).toMatchObject({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED'});
+    loop.move(true);
+    expect(loop.move(true)).toMatchObject({code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED'});
     expect(loop.next()).toEqual({heartbeat: false, loopPort: 20_000, monitorRemote: 0});
+  });
+
+  test('a server that lets no beat through takes the heartbeat away', () => {
+    const loop = new LoopPort(monitor, []);
+    expect(loop.degrade('it lets none through')).toMatchObject({
+      code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED',
+      message: 'There is no heartbeat from now on, because it lets none through',
+    });
+    expect(loop.next()).toEqual({heartbeat: false, loopPort: 20_000, monitorRemote: 0});
+  });
+
+  test('it is another after an ssh from which no beat came back, and that is no refusal', () => {
+    const loop = new LoopPort(monitor, []);
+    for (let time = 0; time < 3; time++) {
+      const {loopPort} = loop.next();
+      expect(loop.shift()).toMatchObject({
+        code: 'WARN_AUTOSSH_HEARTBEAT_PORT',
+        message: expect.stringContaining(String(loopPort)) as string,
+      });
+      expect(loop.next().loopPort).not.toBe(loopPort);
+    }
+    expect(loop.mayMove).toBe(true);
+  });
+
+  test('if the server refuses such another one, it is the one of the command line again', () => {
+    const loop = new LoopPort(monitor, []);
+    loop.shift();
+    expect(loop.move(false)).toMatchObject({message: expect.stringMatching(/gets port 20000 in its place$/) as string});
+    expect(loop.next()).toMatchObject({loopPort: 20_000, monitorRemote: undefined});
+  });
+
+  test('with an echo service there is no other', () => {
+    const loop = new LoopPort({...monitor, mode: 'echo-port'}, []);
+    expect(loop.shift()).toBeUndefined();
+    expect(loop.next()).toMatchObject({loopPort: 20_000, monitorRemote: undefined});
   });
 });

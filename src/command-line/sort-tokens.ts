@@ -121,8 +121,17 @@ function hyphened(letters: string): readonly string[] {
  * started again.
  */
 export function opensNoSession(sshArguments: readonly string[]): boolean {
+  return hold(sshArguments, ({flags}) => flags.has('N'));
+}
+
+/** Whether it has no remote command: nothing but a login shell runs at the server. */
+export function runsNoCommand(sshArguments: readonly string[]): boolean {
+  return hold(sshArguments, ({operands}) => operands.length === 1);
+}
+
+function hold(sshArguments: readonly string[], fact: (sorted: Sorted) => boolean): boolean {
   try {
-    return sortTokens(sshArguments, false).flags.has('N');
+    return fact(sortTokens(sshArguments, false));
   } catch {
     return false;
   }

@@ -27,6 +27,8 @@ export class LoopPort {
   #monitor: number | undefined;
   #refusals = 0;
   #moves = 0;
+  /** {@link shift} chose the one of the raw command line, and nobody knows yet whether the server allows it. */
+  #isTried = false;
 
   constructor(heartbeat: HeartbeatSettings | false, taken: readonly number[]) {
     this.#given = this.#heartbeat = heartbeat;
@@ -62,10 +64,12 @@ export class LoopPort {
   /** The server allows the port. */
   settle(): void {
     this.#refusals = 0;
+    this.#isTried = false;
   }
 
   /** The server lets no beat through: ssh's own keep-alives have to do. */
   degrade(why: string): Warning {
+    if (this.#monitor !== undefined) return this.#forgo(why);
     if (this.#heartbeat) this.#heartbeat = {...this.#heartbeat, mode: 'server-alive'};
     return {
       code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED',
@@ -84,21 +88,45 @@ export class LoopPort {
     return this.degrade('the server refuses the remote forward that the heartbeat needs');
   }
 
-  /** The same for a raw command line, which has no keep-alives of ours to go on with. */
-  move(): Warning {
+  /**
+   * The same for a raw command line.
+   *
+   * @param goesOn - whether the ssh that was refused it goes on, without a heartbeat
+   */
+  move(goesOn: boolean): Warning {
     const refused = this.#monitor ?? 0;
-    if (++this.#refusals < 2) {
-      const fresh = (this.#monitor = this.#fresh());
-      return {
-        code: 'WARN_AUTOSSH_HEARTBEAT_PORT',
-        message: `Port ${String(refused)} of the server could not be listened on for the heartbeat: the next ssh gets port ${String(fresh)} in its place`,
-      };
-    }
+    if (++this.#refusals >= 2) return this.#forgo('the server refuses the remote forward that it needs');
+    // A server that allows only the one that was asked for shall have that again.
+    const asked = this.#given ? this.#given.monitorPort : undefined;
+    const next = (this.#monitor = this.#isTried ? asked : this.#fresh());
+    this.#isTried = false;
+    return {
+      code: 'WARN_AUTOSSH_HEARTBEAT_PORT',
+      message: `Port ${String(refused)} of the server could not be listened on for the heartbeat: ${goesOn ? 'this ssh goes on without one, and ' : ''}the next ssh gets port ${String(next)} in its place`,
+    };
+  }
+
+  /**
+   * An ssh with a raw command line has ended for its beats, and none had ever come back. The server may have given it less than
+   * it said: it listens for ssh on 127.0.0.1 and ::1, and is content with one of them.
+   */
+  shift(): Warning | undefined {
+    if (this.#monitor === undefined || !this.#heartbeat || this.#heartbeat.mode !== 'forward-loop') return undefined;
+    const [silent, fresh] = [this.#monitor, (this.#monitor = this.#fresh())];
+    this.#isTried = true;
+    return {
+      code: 'WARN_AUTOSSH_HEARTBEAT_PORT',
+      message: `No beat came back through port ${String(silent)} of the server: the next ssh gets port ${String(fresh)} in its place`,
+    };
+  }
+
+  /** A raw command line has no keep-alives of ours to go on with. */
+  #forgo(why: string): Warning {
     this.#heartbeat = false;
     this.#monitor = this.#given ? this.#given.monitorPort : undefined;
     return {
       code: 'WARN_AUTOSSH_HEARTBEAT_DEGRADED',
-      message: 'There is no heartbeat from now on, because the server refuses the remote forward that it needs',
+      message: `There is no heartbeat from now on, because ${why}`,
     };
   }
 

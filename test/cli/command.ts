@@ -30,6 +30,8 @@ export interface CommandOptions {
   /** Added to this process's; `undefined` takes a variable away. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
+  /** Has a stdin that has no end. */
+  readonly stdin?: boolean;
   /** What is put before it, and execs it. */
   readonly wrapper?: readonly string[];
 }
@@ -44,9 +46,12 @@ export class Command {
   readonly #waiting = new Set<() => void>();
 
   /** It is ended with the test. */
-  constructor(args: readonly string[], {program = ours, env = {}, cwd, wrapper = []}: CommandOptions = {}) {
+  constructor(
+    args: readonly string[],
+    {program = ours, env = {}, cwd, stdin = false, wrapper = []}: CommandOptions = {},
+  ) {
     const [command = '', ...rest] = [...wrapper, ...program, ...args];
-    const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
+    const stdio: StdioOptions = [stdin ? 'pipe' : 'ignore', 'pipe', 'pipe'];
     const quiet = {AUTOSSH_AGENT: 'no', AUTOSSH_DEBUG: '1', AUTOSSH_GATETIME: '0'};
     this.#child = spawn(command, rest, {stdio, cwd, env: {...process.env, ...quiet, ...env}});
     if (this.#child.pid !== undefined) guard('process', this.#child.pid);

@@ -130,6 +130,57 @@ describe.skipIf(!canUseNamespaces())('between two hosts (skipped: network namesp
     await stop(command);
   });
 
+  test('a shell that is started again is watched too, though its dead predecessor holds the port', async () => {
+    const command = new Command(['-M', '20000', '-T', '-F', sshd.configFile, 'tunnel'], {
+      wrapper: namespaces.enter(namespaces.client),
+      env: {AUTOSSH_POLL: '1'},
+      stdin: true,
+    });
+    await command.says(/connection ok/);
+    await sshd.freezeSessions();
+    await command.says(/port down, restarting ssh/);
+    const beats = command.count(/connection ok/);
+    await command.says(/connection ok/, {times: beats + 2});
+    await command.kill();
+    await sshd.killSessions();
+  });
+
+  test.skipIf(!socat)(
+    'somebody who has the port at the server, for 127.0.0.1 alone, is given way to (skipped: needs socat)',
+    async () => {
+      const service = ['TCP-LISTEN:20000,bind=127.0.0.1,fork,reuseaddr', 'OPEN:/dev/null'];
+      const {pid = 0} = namespaces.spawn(namespaces.server, ['socat', '-u', ...service], {stdio: 'ignore'});
+      onTestFinished(() => end(pid));
+      await pollUntil('the stranger', () => listeningPorts(pid).some(({port}) => port === 20_000));
+      const command = start('20000');
+      await command.says(/connection ok/, {times: 2});
+      expect(command.count(/ starting ssh/)).toBe(2);
+      await stop(command);
+    },
+  );
+
+  test('a server that lets no beat through gets no restart loop', async () => {
+    const strict = await PrivateSshd.start({
+      listenAddress: namespaces.server.address,
+      wrapper: namespaces.enter(namespaces.server),
+      config: ['PermitOpen 127.0.0.1:9'],
+    });
+    onTestFinished(() => strict.stop());
+    const command = new Command(['-M', '20000', '-N', '-F', strict.configFile, 'tunnel'], {
+      wrapper: namespaces.enter(namespaces.client),
+      env: {AUTOSSH_POLL: '1'},
+    });
+    await command.says(/There is no heartbeat from now on, because the server lets no beat through/);
+    command.signal('SIGUSR1');
+    await command.says(/starting ssh \(count 2\)/);
+    await pollUntil(
+      'the second login',
+      () => strict.log.filter((line) => line.includes('Accepted publickey')).length === 2,
+    );
+    await stop(command);
+    expect(command.count(/port down/)).toBe(0);
+  });
+
   test('a server that allows no remote forward gets no restart loop', async () => {
     const strict = await PrivateSshd.start({
       listenAddress: namespaces.server.address,

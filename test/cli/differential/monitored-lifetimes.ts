@@ -20,6 +20,33 @@ function busy(original: Partial<Lived> = {}, ours: Partial<Lived> = {}): Deviati
   };
 }
 
+/** No beat comes back, and ssh is started once more, or not. */
+function silent(again: boolean): Deviation<Lived> {
+  const before = (count: number): string[] => [
+    ...(count === 1 ? ['short poll time: adjusting net timeouts to 500'] : []),
+    `checking for grace period, tries = ${count - 1}`,
+    ...start(`${count} of ${again ? 2 : 1}`),
+  ];
+  const told = (port: string): string =>
+    `No beat came back through port ${port} of the server: the next ssh gets port another in its place`;
+  const down = 'port down, restarting ssh';
+  const [first, second] = [before(1), again ? before(2) : []];
+  const end = 'max start count reached; exiting';
+  const same = ['-L', '20000:127.0.0.1:20000', '-R', '20000:127.0.0.1:20001', '-N', 'host'];
+  const other = ['-L', '20000:127.0.0.1:another', '-R', 'another:127.0.0.1:20001', '-N', 'host'];
+  return {
+    why: 'something else may have the port at the server, though it let ssh listen on it: the next ssh gets another',
+    original: {
+      log: [...first, down, ...second, ...(again ? [down] : []), end],
+      ...(again && {starts: [same, same]}),
+    },
+    ours: {
+      log: [...first, told('20000'), down, ...second, ...(again ? [told('another'), down] : []), end],
+      ...(again && {starts: [same, other]}),
+    },
+  };
+}
+
 const monitor: Lifetime[] = [
   {
     name: 'somebody has the port that the loop ends at',
@@ -34,14 +61,27 @@ const monitor: Lifetime[] = [
     deviates: busy({exit: 0}, {exit: 1}),
   },
   {name: 'with an echo port it does not matter', args: echo, env: noGate, play: ['0'], beside: ['stranger']},
-  {name: 'nobody at the monitor port', args: loop, env: {...quick, AUTOSSH_MAXSTART: '2'}, play: ['stay']},
+  {
+    name: 'nobody at the monitor port',
+    args: loop,
+    env: {...quick, AUTOSSH_MAXSTART: '2'},
+    play: ['stay'],
+    deviates: silent(true),
+  },
   {
     name: 'nobody at the monitor port, in two seconds',
     args: loop,
     env: {...quick, AUTOSSH_FIRST_POLL: '2', AUTOSSH_MAXSTART: '1'},
     play: ['stay'],
+    deviates: silent(false),
   },
-  {name: 'nothing comes back to the loop', args: loop, env: {...quick, AUTOSSH_MAXSTART: '2'}, play: ['mute']},
+  {
+    name: 'nothing comes back to the loop',
+    args: loop,
+    env: {...quick, AUTOSSH_MAXSTART: '2'},
+    play: ['mute'],
+    deviates: silent(true),
+  },
   {name: 'nothing comes back from the echo port', args: echo, env: {...quick, AUTOSSH_MAXSTART: '1'}, play: ['mute']},
   {
     name: 'something else comes back from the echo port',

@@ -188,7 +188,9 @@ export class Run {
       if (Number(from) < 32_768 || given.includes(from)) return whole;
       return `chosen:127.0.0.1:${['chosen', 'chosen+1'][Number(to) - Number(from)] ?? to}`;
     });
-    const named = Object.entries(this.#names).reduce((so, [name, value]) => so.replaceAll(value, name), chosen);
+    // Of this length is no port of a run, and each that is given to a loop in place of one.
+    const moved = chosen.replace(/(?<!\d)[123]\d{4}(?!\d)/g, (port) => (given.includes(port) ? port : 'another'));
+    const named = Object.entries(this.#names).reduce((so, [name, value]) => so.replaceAll(value, name), moved);
     return named.replace(/(?<!\d)\d{4}(?!\d)/g, (number) => {
       const offset = Number(number) - this.#port;
       return offset >= 0 && offset < portsOfARun ? String(firstPort + offset) : number;

@@ -22,6 +22,9 @@ export function kind(value: unknown): string {
   return Array.isArray(value) ? 'an array' : `${/^[aeiou]/.test(typeof value) ? 'an' : 'a'} ${typeof value}`;
 }
 
+/** What a private key begins with in PEM, in base64 of that, and in OpenSSH's form without its first line. */
+const privateKey = /PRIVATE KEY|LS0tLS1CRUdJTi|b3BlbnNzaC1rZXktdjE/;
+
 function inWords(value: unknown): string {
   if (value === undefined || value === null) return `\`${String(value)}\``;
   const shown = inspect(value, {
@@ -32,7 +35,7 @@ function inWords(value: unknown): string {
     customInspect: false,
   });
   // Of the first line or two of a short key everything could be known that is secret about it.
-  if (shown.includes('PRIVATE KEY')) return `${kind(value)} with a private key in it`;
+  if (privateKey.test(shown)) return `${kind(value)} with a private key in it`;
   // An error comes with its stack, and a message is one line.
   const line = shown.replace(/\s*\n\s*(?:at .*)?/g, ' ').trimEnd();
   return `\`${line}\` (${Array.isArray(value) ? 'array' : typeof value})`;
@@ -92,6 +95,9 @@ export function number(
  */
 export function text(option: string, value: unknown, wanted = 'a non-empty string'): string {
   if (typeof value !== 'string' || value === '') throw unexpected(option, wanted, value);
+  // Everybody on this machine can read arguments.
+  if (privateKey.test(value))
+    throw unexpected(option, `${wanted}, not a private key (\`privateKey\` takes that)`, value);
   if (/[\0\r\n]/.test(value)) throw unexpected(option, `${wanted} without NUL or line breaks`, value);
   return value;
 }

@@ -217,8 +217,36 @@ describe('what is wrong is named, and tells no secret', () => {
     expect(message).not.toContain('\n');
   });
 
-  test("a private key where the tunnel's own file of one is meant is not repeated", () => {
-    const identityFile = `-----BEGIN EC PRIVATE KEY-----\n${secret}`;
-    expect(() => resolveOptions({host: 'h', identityFile}, {})).toThrow(/^Expected `identityFile`(?!.*not-for)/s);
+  /** As variables and secret stores hand a key on. */
+  const handedOn = [
+    ['as it is', (key: string) => key],
+    ['with \\n in two letters', (key: string) => key.replaceAll('\n', '\\n')],
+    ['in base64', (key: string) => Buffer.from(key).toString('base64')],
+    ['without its first and last line', () => `b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAE${secret}`],
+  ] as const;
+
+  describe.each(handedOn)('a private key where no key is meant is refused and not repeated, %s', (_how, handOn) => {
+    const key = handOn(`-----BEGIN EC PRIVATE KEY-----\n${secret}\n-----END EC PRIVATE KEY-----\n`);
+    test.each([
+      ['identityFile', {identityFile: key}],
+      ['identityFile[1]', {identityFile: ['id', key]}],
+      ['username', {username: key}],
+      ['configFile', {configFile: key}],
+      ['jump', {jump: key}],
+      ['jump.identityFile', {jump: {host: 'hop', identityFile: key}}],
+      ['hostKey[0]', {hostKey: key}],
+    ])('%s', (option, options) => {
+      let said: unknown;
+      try {
+        resolveOptions({host: 'h', ...options}, {});
+      } catch (error) {
+        said = error;
+      }
+      expect(said).toBeInstanceOf(TypeError);
+      const {message} = said as TypeError;
+      expect(message).toContain(`\`${option}\``);
+      for (const part of [secret, key.slice(0, 40), Buffer.from(secret).toString('base64').slice(4, 20)])
+        expect(message).not.toContain(part);
+    });
   });
 });

@@ -45,6 +45,22 @@ describe('are found in a variable', () => {
     for (const value of ['/root', '', 'ro', 'roots', 'root@host']) expect(secrets.areIn(value)).toBe(false);
   });
 
+  test.each([
+    ['in a URL', 'ssh://root:hunter2@host', true],
+    ['in a URL, escaped', 'ssh%3A%2F%2Froot%3Ahunter2%40host', true],
+    ['in a list of settings', 'host=db password=hunter2 user=me', true],
+    ['at the end of one', 'user=me;password=hunter2', true],
+    ['in JSON', '{"password":"hunter2"}', true],
+    ['in base64', Buffer.from('me:hunter2@host').toString('base64'), true],
+    ['as a part of a word', 'hunter2000', false],
+    ['as a folder of a path', '/opt/hunter2/bin:/opt/hunter2', false],
+    ['as a host', 'ssh://hunter2:22', false],
+  ])('where they could be chance, only in the place of a password: %s', (_where, text, found) => {
+    const secrets = new Secrets();
+    secrets.add('hunter2');
+    expect(secrets.areIn(text)).toBe(found);
+  });
+
   test('and nothing is found where there are none', () => {
     for (const value of ['', '%', '%E0%A4%A', key, 'x'.repeat(100_000)]) expect(new Secrets().areIn(value)).toBe(false);
   });

@@ -27,7 +27,7 @@ export class Secrets {
     const forms = [text, unescaped(text)].flatMap((form) => [form, ...readings(form).map(squeezed)]);
     return [...this.#all].some((secret) =>
       [secret, squeezed(secret)].some((one) =>
-        forms.some((form) => form === one || (one.length >= longSecret && form.includes(one))),
+        forms.some((form) => form === one || (one.length >= longSecret ? form.includes(one) : isIn(form, one))),
       ),
     );
   }
@@ -38,6 +38,15 @@ export class Secrets {
     for (const secret of this.#all) if (secret.length >= shortestSecret) rest = rest.replaceAll(secret, '***');
     return rest;
   }
+}
+
+/** Whether a text has a short secret where passwords stand: in a URL before its host, or as the value of a name. */
+function isIn(text: string, secret: string): boolean {
+  if (secret.length < shortestSecret) return false;
+  for (let at = text.indexOf(secret); at !== -1; at = text.indexOf(secret, at + 1))
+    if (/[:=\s"'`]/.test(text.charAt(at - 1)) && /^(?:[@\s"'`,;&]|$)/.test(text.charAt(at + secret.length)))
+      return true;
+  return false;
 }
 
 function squeezed(text: string): string {

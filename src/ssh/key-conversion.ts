@@ -69,7 +69,8 @@ function decrypt(text: string, passphrase: string | undefined, option: string): 
   }
 }
 
-function withoutPassphrase(option: string): AutoSSHError {
+/** An error of a key that cannot be read without one. */
+export function withoutPassphrase(option: string): AutoSSHError {
   const other = beside(option, 'passphrase');
   return unfit(option, 'encrypted, and there is no passphrase for it', `Set ${other}.`);
 }

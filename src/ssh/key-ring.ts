@@ -6,7 +6,7 @@ import {asked, unlessAborted} from './asked.js';
 import {askpassScript, askpassVariables} from './askpass.js';
 import {certificateExpiry, certifies, mendCertificate} from './certificate.js';
 import type {KeySettings, Secret} from './credential-options.js';
-import {toAgentKey} from './key-conversion.js';
+import {toAgentKey, withoutPassphrase} from './key-conversion.js';
 import {mendPrivateKey} from './key-text.js';
 import {keyFiles} from './login.js';
 import {writePrivateFile} from './private-folder.js';
@@ -195,15 +195,11 @@ export class KeyRing {
         stderr: complaints,
       });
     }
-    const missing = given === undefined;
-    if (missing && key.passphrase !== undefined) throw unasked(complaints);
-    throw new AutoSSHError(
-      'ERR_AUTOSSH_KEY',
-      missing
-        ? `\`${option}\` has a passphrase, and there is no \`${path}passphrase\``
-        : `\`${path}passphrase\` is not the one of \`${option}\``,
-      {hint: missing ? `Give \`${path}passphrase\`.` : 'Correct the passphrase.', stderr: complaints},
-    );
+    if (given === undefined) throw key.passphrase === undefined ? withoutPassphrase(option) : unasked(complaints);
+    throw new AutoSSHError('ERR_AUTOSSH_KEY', `\`${path}passphrase\` is not the one of \`${option}\``, {
+      hint: 'Correct the passphrase.',
+      stderr: complaints,
+    });
   }
 
   /** ssh finds out by the public half which of the agent's keys is meant. */

@@ -48,6 +48,36 @@ describe('hostKey', () => {
     ['several', [fingerprint, ed25519], {fingerprints: [fingerprint], lines: [`* ${ed25519}`]}],
   ])('is %s', (_what, hostKey, wanted) => {
     expect(pinsOf(hostKey)).toMatchObject(wanted);
+    [
+      'a line of ssh-keygen -l and a public key of another kind, asked for in this order',
+      [`3072 ${fingerprint} me (RSA)`, ed25519],
+      {algorithms: 'rsa-sha2-512,rsa-sha2-256,ssh-ed25519'},
+    ],
+    [
+      'the same the other way round, with a host name',
+      [`h ${ed25519}`, `256 ${fingerprint} me (ECDSA)`],
+      {algorithms: 'ssh-ed25519,ecdsa-sha2-nistp256,ecdsa-sha2-nistp384,ecdsa-sha2-nistp521'},
+    ],
+    [
+      'one of a kind each, which is asked for once',
+      [ed25519, `256 ${fingerprint} me (ED25519)`],
+      {algorithms: 'ssh-ed25519'},
+    ],
+    [
+      'a line of ssh-keygen -l beside a revoked key, whose kind nobody wants',
+      [`3072 ${fingerprint} me (RSA)`, `@revoked * ${ed25519}`],
+      {algorithms: 'rsa-sha2-512,rsa-sha2-256'},
+    ],
+    [
+      'a line of ssh-keygen -l and a bare fingerprint, which may be of any kind',
+      [`3072 ${fingerprint} me (RSA)`, fingerprint],
+      {algorithms: '-*-cert-v01@openssh.com'},
+    ],
+    [
+      'a line of ssh-keygen -l and an authority',
+      [`3072 ${fingerprint} me (RSA)`, `@cert-authority * ${ed25519}`],
+      {algorithms: undefined},
+    ],
   });
 
   test.each([

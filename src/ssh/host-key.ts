@@ -7,7 +7,8 @@ export interface HostKeyOptions {
    * The only host keys that are accepted, one or several, each as
    *
    * - a fingerprint, `SHA256:…`, or a whole line of `ssh-keygen -l`. With the former ssh negotiates the kind of key by itself, and it
-   *   has to be of that kind: servers have several. (`KnownHostsCommand`, OpenSSH 8.5 and later),
+   *   has to be of that kind: servers have several; of several kinds, the first given is asked for first.
+   *   (`KnownHostsCommand`, OpenSSH 8.5 and later),
    * - a public key, `ssh-ed25519 AAAA…`, as in the server's /etc/ssh/ssh_host_ed25519_key.pub,
    * - lines of a known_hosts file (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT) or of ssh-keyscan(1), whose host names have to match,
    *   `@cert-authority` and `@revoked` among them.
@@ -159,7 +160,7 @@ function resolvePins(option: string, value: unknown): HostKeyPins {
   if (given.length === 0) throw unexpected(option, `${wanted}, or several`, value);
   const lines: string[] = [];
   const fingerprints: string[] = [];
-  const kinds = new Set<string | undefined>();
+  const kinds: (string | undefined)[] = [];
   given.forEach((one: unknown, index) => {
     const path = Array.isArray(value) ? `${option}[${String(index)}]` : option;
     if (typeof one !== 'string') throw unexpected(path, wanted, one);
@@ -171,7 +172,6 @@ function resolvePins(option: string, value: unknown): HostKeyPins {
       const [, bare, described, kind] =
         /^(?:(SHA256:[\w+/]{43})=?|\d+ (SHA256:[\w+/]{43}) .*\(([\w-]+)\))$/.exec(line) ?? [];
       const fingerprint = bare ?? described;
-      kinds.add(kind);
       if (fingerprint !== undefined) fingerprints.push(fingerprint);
       else lines.push(knownHostsLine(line) ?? refuse(path, line));
     }
@@ -179,7 +179,7 @@ function resolvePins(option: string, value: unknown): HostKeyPins {
   return Object.freeze({
     lines: Object.freeze(lines),
     fingerprints: Object.freeze(fingerprints),
-    algorithms: algorithmsFor(lines, kinds),
+    algorithms: algorithmsFor(lines, fingerprints, kinds),
   });
 }
 
@@ -219,12 +219,33 @@ const algorithmsOf: Readonly<Record<string, readonly string[]>> = {
   ECDSA: ['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
   'ECDSA-SK': ['sk-ecdsa-sha2-nistp256@openssh.com'],
   RSA: ['rsa-sha2-512', 'rsa-sha2-256'],
+      if (!line.startsWith('@revoked')) kinds.push(fingerprint === undefined ? kindOf(lines.at(-1)) : kind);
 };
 
-/** From a known_hosts file ssh sees by itself which kinds to ask the server for (`order_hostkeyalgs` in sshconnect2.c). */
-function algorithmsFor(lines: readonly string[], kinds: ReadonlySet<string | undefined>): string | undefined {
-  const known = [...kinds].map((kind) => algorithmsOf[kind ?? '']);
-  if (known.every((one) => one !== undefined)) return known.flat().join(',');
+/**
+ * From a known_hosts file ssh sees by itself which kinds to ask the server for (`order_hostkeyalgs` in sshconnect2.c), but not from
+ * fingerprints, and with one of these beside it, it would ask for the kinds in the file alone.
+ */
+function algorithmsFor(
+  lines: readonly string[],
+  fingerprints: readonly string[],
+  kinds: readonly (string | undefined)[],
+): string | undefined {
+  const known = kinds.map((kind) => algorithmsOf[kind ?? '']);
+  if (fingerprints.length > 0 && known.every((one) => one !== undefined)) return [...new Set(known.flat())].join(',');
   // A server that shows a certificate for its key would have to be known by an authority.
   return lines.some((line) => line.startsWith('@cert-authority')) ? undefined : '-*-cert-v01@openssh.com';
 }
+/** As in {@link algorithmsOf}; of an authority none, whose certificates may be of any. */
+function kindOf(line = ''): string | undefined {
+  return line.startsWith('@') ? undefined : line.split(/\s+/)[1];
+}
+
+/** By what `ssh-keygen -l` and public keys call the kind. */
+  'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
+  ...Object.fromEntries(
+    [
+      ...['ssh-ed25519', 'sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'],
+      ...['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
+    ].map((type) => [type, [type]]),
+  ),

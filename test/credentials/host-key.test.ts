@@ -222,6 +222,8 @@ describe.concurrent('a server with several keys', () => {
     expect(await attempt(impostor, {hostKey: [await listed('rsa'), await listed('other')]})).toBe('up');
     expect(await attempt(server, {hostKey: [key('rsa'), await listed('authority')]})).toBe('up');
   });
+    expect(await attempt(server, {hostKey: [await listed('rsa'), key('authority')]})).toBe('up');
+    expect(await attempt(impostor, {hostKey: [await listed('rsa'), key('other')]})).toBe('up');
 
   test('a server that has none of the pinned kind is another server: refused at once, and not tried again', async () => {
     for (const hostKey of [await listed('rsa'), key('rsa')]) {

@@ -1,7 +1,7 @@
 import {describe, expect, test} from 'vitest';
 import {type Settings, resolveOptions} from '../src/options.js';
 import {hostKeyArguments, uncheckedBy} from '../src/ssh/host-key.js';
-import {readRawLetters, readRawOption} from '../src/ssh/raw-option.js';
+import {readRawLetters, readRawOption, withoutCommand} from '../src/ssh/raw-option.js';
 
 const ed25519 = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPfmeXpGmlHAkxOQ4mbbZYudYVW8WCjhb4q1lQUYtTP4';
 const fingerprint = `SHA256:p2QAMXNIC1TJYWeIOttrVc98/R1BUFWu3/LiyKgUfQM`;
@@ -241,6 +241,16 @@ describe.each(['hostKey', 'hostKeyCheck', 'jump'] as const)('what would undo %s 
   test.each([
     ['a master of somebody else', ['-S', '/master']],
     ['the same in a cluster', ['-vS/master']],
+test.each([
+  [['-N', 'h'], 2],
+  [['-p', '22', 'h', '-o', 'X=y', 'command', '-o', 'Z=y'], 5],
+  [['h', '--', 'command'], 1],
+  [['-v', '--', 'h', '-v'], 1],
+  [[], 0],
+])('the options of a command line end before the command: %j', (words, count) => {
+  expect(withoutCommand(words)).toEqual(words.slice(0, count));
+});
+
     ['another destination', ['other']],
     ['another destination with a command', ['other', 'true']],
     ['the end of all options', ['--']],
@@ -311,3 +321,22 @@ describe('an unchecked host key', () => {
     expect(by(options)).toBeUndefined();
   });
 });
+  test('by a raw command line, but not by what runs at the server', () => {
+    const raw = (...sshArguments: string[]): string | undefined => uncheckedBy(resolveOptions({sshArguments}, {}));
+    for (const words of inEverySpelling('StrictHostKeyChecking', 'no')) {
+      expect([words, raw(...words, '-N', 'h')]).toEqual([words, 'StrictHostKeyChecking=no']);
+      expect([words, raw('-N', 'h', ...words)]).toEqual([words, 'StrictHostKeyChecking=no']);
+      expect([words, raw('h', '-v', 'ssh', ...words, 'other')]).toEqual([words, undefined]);
+      expect([words, raw('--', 'h', ...words)]).toEqual([words, undefined]);
+    }
+  });
+
+  test('by a program that says which keys are known, whose arguments are not repeated', () => {
+    for (const sshOptions of [{KnownHostsCommand: '/bin/echo * %t %K'}, {knownhostscommand: ['/bin/echo * %t %K']}]) {
+      expect(by({sshOptions})).toMatch(/^KnownHostsCommand, (?!.*echo)/);
+      expect(by({sshOptions, hostKeyCheck: 'strict'})).toMatch(/^KnownHostsCommand, /);
+    }
+    expect(by({extraArgs: ['-oKnownHostsCommand=/bin/echo * %t %K']})).toMatch(/^KnownHostsCommand, /);
+    expect(by({sshOptions: {KnownHostsCommand: 'none'}})).toBeUndefined();
+  });
+

@@ -1,5 +1,5 @@
 import {oneOf, optional, texts, unexpected} from '../checks.js';
-import {readRawOption} from './raw-option.js';
+import {readRawOption, withoutCommand} from './raw-option.js';
 
 /** Which host keys are accepted. */
 export interface HostKeyOptions {
@@ -128,7 +128,8 @@ export function uncheckedBy({
   readonly sshOptions: readonly (readonly [name: string, value: string])[];
   readonly extraArgs: readonly string[];
 }): string | undefined {
-  const words = extraArgs.map((word) => readRawOption(word, telling)).filter((one) => one !== undefined);
+  const raw = sshArguments ? withoutCommand(sshArguments) : extraArgs;
+  const words = raw.map((word) => readRawOption(word, telling)).filter((one) => one !== undefined);
   // In the order of the command line, where the first value counts.
   const given = [...words, ...sshOptions];
   const said = (name: string, value: RegExp): string | undefined => {
@@ -141,11 +142,18 @@ export function uncheckedBy({
   return (
     said('StrictHostKeyChecking', /^(?:no|off|false)$/i) ??
     said('NoHostAuthenticationForLocalhost', /^(?:yes|true)$/i) ??
-    (acceptsNew !== undefined && nowhereKept !== undefined ? `${acceptsNew}, ${nowhereKept}` : undefined)
+    (acceptsNew !== undefined && nowhereKept !== undefined ? `${acceptsNew}, ${nowhereKept}` : undefined) ??
+    // Its arguments may be secret.
+    (said('KnownHostsCommand', /^(?!none$)./i) && 'KnownHostsCommand, whose program may know any key')
   );
 }
 
-const telling = ['StrictHostKeyChecking', 'NoHostAuthenticationForLocalhost', 'UserKnownHostsFile'];
+const telling = [
+  'StrictHostKeyChecking',
+  'NoHostAuthenticationForLocalhost',
+  'UserKnownHostsFile',
+  'KnownHostsCommand',
+];
 
 /** A value as ssh reads it (`argv_split` in OpenSSH's misc.c), as far as words without quotes of their own go. */
 function unquoted(value: string): string {
@@ -158,10 +166,12 @@ function unquoted(value: string): string {
 function resolvePins(option: string, value: unknown): HostKeyPins {
   const given = Array.isArray(value) ? value : [value];
   if (given.length === 0) throw unexpected(option, `${wanted}, or several`, value);
+  sshArguments,
   const lines: string[] = [];
   const fingerprints: string[] = [];
   const kinds: (string | undefined)[] = [];
   given.forEach((one: unknown, index) => {
+  readonly sshArguments: readonly string[] | undefined;
     const path = Array.isArray(value) ? `${option}[${String(index)}]` : option;
     if (typeof one !== 'string') throw unexpected(path, wanted, one);
     // An environment variable may have them as two letters.

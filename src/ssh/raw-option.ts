@@ -42,3 +42,11 @@ export function readRawLetters(words: readonly string[]): RawLetters {
   }
   return {letters, operand: undefined};
 }
+
+/** A whole command line without the one for the server: ssh takes options on both sides of the destination (`main` in ssh.c). */
+export function withoutCommand(words: readonly string[]): readonly string[] {
+  const {operand} = readRawLetters(words);
+  if (operand === undefined || words[operand] === '--') return words.slice(0, operand);
+  const {operand: command} = readRawLetters(words.slice(operand + 1));
+  return words.slice(0, command === undefined ? undefined : operand + 1 + command);
+}

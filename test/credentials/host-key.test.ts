@@ -459,6 +459,7 @@ describe.concurrent('a warning says that the host key is not checked', () => {
     expect(events.of('warning').map(({code}) => code)).toEqual(['WARN_AUTOSSH_HOST_KEY_UNCHECKED']);
     await tunnel.stop();
     events.end();
+    [{sshOptions: {KnownHostsCommand: '/bin/echo * %t %K'}}],
   });
 
   test('and there is none where it is', async () => {
@@ -469,6 +470,20 @@ describe.concurrent('a warning says that the host key is not checked', () => {
     events.end();
   });
 });
+
+  test('of a raw command line too', async () => {
+    const {configFile} = impostor;
+    const raw = ['-F', configFile, '-oStrictHostKeyChecking=no', '-oUserKnownHostsFile=/dev/null', '-N', 'tunnel'];
+    const tunnel = new AutoSSH({sshArguments: raw, heartbeat: false, restart: quickRestart});
+    tunnel.on('start', ({pid}) => {
+      guard('process', pid);
+    });
+    const events = collect<AutoSSHEvents>(tunnel, ['warning']);
+    await tunnel.start();
+    expect(events.of('warning').map(({code}) => code)).toEqual(['WARN_AUTOSSH_HOST_KEY_UNCHECKED']);
+    await tunnel.stop();
+    events.end();
+  });
 
 describe.concurrent('an ssh that knows no KnownHostsCommand', () => {
   const old = (): string => {

@@ -14,7 +14,7 @@ export type WarningCode =
   | 'WARN_AUTOSSH_STANDBY'
   /** No ssh-agent answers where `SSH_AUTH_SOCK` or `agent` says; ssh does without. */
   | 'WARN_AUTOSSH_AGENT'
-  /** `sshOptions` or `extraArgs` switch the check of the server's host key off: anybody in between can be the server. */
+  /** Raw options switch the check of the server's host key off, or a new key that was accepted is kept nowhere: anybody in between can be the server. */
   | 'WARN_AUTOSSH_HOST_KEY_UNCHECKED';
 
 /** The payload of each event. */

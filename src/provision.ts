@@ -36,6 +36,8 @@ export class Provision {
   #forwards: readonly Forward[];
   #starts = 0;
   #deadAgent: string | undefined;
+  /** What was said already about host keys that nobody keeps. */
+  readonly #unkept = new Set<string>();
   #portsAreKnown = false;
   #portChoices = 0;
   #monitor: MonitorListener | undefined;
@@ -128,6 +130,19 @@ export class Provision {
     return {code: 'WARN_AUTOSSH_AGENT', message};
   }
 
+  /** The same for a known_hosts file that could not be written, once for each. */
+  unkeptWarning(file: string): Warning | undefined {
+    return this.#warnUnkept(
+      `ssh could not write the host key that it accepted down in ${file}: it is new again to whatever connects next, and any other is as good as this one (the rest of a tunnel with \`hostKeyCheck: 'accept-new'\` keeps it by itself)`,
+    );
+  }
+
+  #warnUnkept(message: string): Warning | undefined {
+    if (this.#unkept.has(message)) return undefined;
+    this.#unkept.add(message);
+    return {code: 'WARN_AUTOSSH_HOST_KEY_UNCHECKED', message};
+  }
+
   /** How often ssh has been started. */
   get starts(): number {
     return this.#starts;
@@ -167,11 +182,15 @@ export class Provision {
     this.#folder = makePrivateFolder();
   }
 
-  /** A life was proven ready: its local ports are given out, and stay. */
-  settle(): void {
+  /** A life was proven ready: its local ports are given out, and stay, and so does the host key. Returns what the host should know of that. */
+  settle(): Warning | undefined {
     this.#portsAreKnown = true;
     // What a raw command line is ready for says nothing of its loop.
     if (!this.#settings.sshArguments) this.loop.settle();
+    if (this.#folder === undefined || this.#credentials?.keepHostKeys(this.#folder) !== false) return undefined;
+    return this.#warnUnkept(
+      "This ssh does not tell which host key it has accepted (`hostKeyCheck: 'accept-new'` needs KnownHostsCommand of OpenSSH 8.5 for that): only known_hosts can keep it, and where it does not, the next ssh accepts any other",
+    );
   }
 
   /** Does what a failed life asks for. `false`: it cannot be done once more; else what the host should know of it. */

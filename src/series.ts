@@ -14,7 +14,7 @@ import {type Ready, Session, type SessionListener, type SessionOptions} from './
 /** What a series tells. */
 export interface SeriesListener extends Omit<
   SessionListener,
-  'onDegrade' | 'onMonitorRefused' | 'onMiss' | 'onBeat' | 'onNotice'
+  'onDegrade' | 'onMonitorRefused' | 'onUnkept' | 'onMiss' | 'onBeat' | 'onNotice'
 > {
   /** ssh was started; its pid is `undefined` if that failed. */
   readonly onSpawn: (session: Session) => void;
@@ -248,7 +248,8 @@ export class Series {
         if (this.#session !== session) this.#follow?.();
         this.#followed = new Promise((resolve) => (this.#follow = resolve));
         this.#session = session;
-        this.#provision.settle();
+        const warning = this.#provision.settle();
+        if (warning) this.#listener.onWarning(warning);
         this.#listener.onReady(session, ready);
         return session;
       }
@@ -296,6 +297,10 @@ export class Series {
       },
       onNotice: (notice) => {
         listener.onNotice(session, notice);
+      },
+      onUnkept: (file) => {
+        const warning = this.#provision.unkeptWarning(file);
+        if (warning) listener.onWarning(warning);
       },
       onMonitorRefused: () => {
         isLoopRefused = true;

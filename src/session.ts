@@ -54,6 +54,8 @@ export interface SessionListener extends Omit<HeartbeatListener, 'onDead'> {
   readonly onNotice: (notice: Notice) => void;
   /** The server lets no beat through: the heartbeat goes on as ssh's own keep-alives. */
   readonly onDegrade: (why: string) => void;
+  /** ssh has accepted a new host key, and could not write it down in this file. */
+  readonly onUnkept: (file: string) => void;
   /** The server refuses the port of a raw command line's loop, and this ssh goes on without beats. */
   readonly onMonitorRefused: () => void;
 }
@@ -374,6 +376,7 @@ export class Session {
 
   #note(notice: Notice): void {
     if (notice.kind === 'authenticated') this.#stage = 'forward';
+    if (notice.kind === 'host-key-not-kept') this.#listener.onUnkept(notice.file);
     const isFresh = this.#readyAt === undefined || now() - this.#readyAt < echoOfProof;
     if (notice.kind === 'channel-open-failed' && this.#refusals > 0 && isFresh) {
       this.#refusals--;

@@ -12,7 +12,7 @@ const [out, back, loopPort] = ['/t/1-out.sock', '/t/1-back.sock', 20_000];
 function argvOf(options: AutoSSHOptions, life: Partial<LifeOptions> = {}): readonly string[] {
   const settings = resolveOptions(options, {});
   const {forwards, heartbeat} = settings;
-  const place = {folder: '/t', agent: '/t/agent.sock', sshPath: '/usr/bin/ssh', configFile: undefined};
+  const place = {folder: '/t', agent: '/t/agent.sock', sshPath: '/usr/bin/ssh', configFile: undefined, kept: new Map()};
   const equipment = planLogin(settings, place);
   return sshArguments(
     settings,

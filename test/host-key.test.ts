@@ -1,10 +1,12 @@
 import {describe, expect, test} from 'vitest';
 import {type Settings, resolveOptions} from '../src/options.js';
-import {hostKeyArguments, uncheckedBy} from '../src/ssh/host-key.js';
+import {hostKeyArguments, readOffered, uncheckedBy} from '../src/ssh/host-key.js';
 import {readRawLetters, readRawOption, withoutCommand} from '../src/ssh/raw-option.js';
 
 const ed25519 = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPfmeXpGmlHAkxOQ4mbbZYudYVW8WCjhb4q1lQUYtTP4';
 const fingerprint = `SHA256:p2QAMXNIC1TJYWeIOttrVc98/R1BUFWu3/LiyKgUfQM`;
+
+const files = {knownHosts: '/k', command: '/c', keeper: '/p', offered: '/o'};
 
 function withHost(options: object): Settings {
   return resolveOptions({host: 'h', ...options}, {});
@@ -46,8 +48,6 @@ describe('hostKey', () => {
       {lines: [`h ${ed25519}`], algorithms: '-*-cert-v01@openssh.com'},
     ],
     ['several', [fingerprint, ed25519], {fingerprints: [fingerprint], lines: [`* ${ed25519}`]}],
-  ])('is %s', (_what, hostKey, wanted) => {
-    expect(pinsOf(hostKey)).toMatchObject(wanted);
     [
       'a line of ssh-keygen -l and a public key of another kind, asked for in this order',
       [`3072 ${fingerprint} me (RSA)`, ed25519],
@@ -78,6 +78,8 @@ describe('hostKey', () => {
       [`3072 ${fingerprint} me (RSA)`, `@cert-authority * ${ed25519}`],
       {algorithms: undefined},
     ],
+  ])('is %s', (_what, hostKey, wanted) => {
+    expect(pinsOf(hostKey)).toMatchObject(wanted);
   });
 
   test.each([
@@ -118,7 +120,7 @@ describe('hostKey', () => {
   });
 
   test('leaves no room for a second opinion', () => {
-    const options = hostKeyArguments(withHost({hostKey: ed25519}).hostKey, {knownHosts: '/k', command: '/c'});
+    const options = hostKeyArguments(withHost({hostKey: ed25519}).hostKey, files, false);
     expect(Object.fromEntries(options)).toEqual({
       StrictHostKeyChecking: 'yes',
       UserKnownHostsFile: '/k',
@@ -136,6 +138,40 @@ describe('hostKey', () => {
   test("cannot be had with hostKeyCheck: 'accept-new'", () => {
     expect(() => withHost({hostKey: ed25519, hostKeyCheck: 'accept-new'})).toThrow(/`hostKeyCheck` not to be/);
     expect(withHost({hostKey: ed25519, hostKeyCheck: 'strict'}).hostKey.check).toBe('strict');
+  });
+});
+
+describe('hostKeyCheck', () => {
+  const given = (check: string, isKept = false): object =>
+    Object.fromEntries(hostKeyArguments(withHost({hostKeyCheck: check}).hostKey, files, isKept));
+
+  test("'strict' leaves a KnownHostsCommand of ssh_config alone, which tells what is known, but not the name service", () => {
+    expect(given('strict')).toEqual({
+      StrictHostKeyChecking: 'yes',
+      NoHostAuthenticationForLocalhost: 'no',
+      VerifyHostKeyDNS: 'no',
+    });
+  });
+
+  test("'accept-new' accepts once", () => {
+    const wanted = {
+      StrictHostKeyChecking: 'accept-new',
+      NoHostAuthenticationForLocalhost: 'no',
+      VerifyHostKeyDNS: 'no',
+      KnownHostsCommand: '/bin/sh /p /k /o %t %K',
+    };
+    expect(given('accept-new')).toEqual(wanted);
+    expect(given('accept-new', true)).toEqual({...wanted, StrictHostKeyChecking: 'yes'});
+  });
+
+  test.each([
+    ['a key', `* ${ed25519}\n`, `* ${ed25519}`],
+    ['a key that an authority has signed', `* ssh-ed25519-cert-v01@openssh.com AAAA\n`, 'signed'],
+    ['nothing', '', undefined],
+    ['half a line', `* ${ed25519.slice(0, 40)}`, undefined],
+    ['two lines', `* ${ed25519}\n* ${ed25519}\n`, undefined],
+  ])('what was accepted is read: %s', (_what, said, kept) => {
+    expect(readOffered(said)).toBe(kept);
   });
 });
 
@@ -205,6 +241,16 @@ describe('a raw option', () => {
   });
 });
 
+test.each([
+  [['-N', 'h'], 2],
+  [['-p', '22', 'h', '-o', 'X=y', 'command', '-o', 'Z=y'], 5],
+  [['h', '--', 'command'], 1],
+  [['-v', '--', 'h', '-v'], 1],
+  [[], 0],
+])('the options of a command line end before the command: %j', (words, count) => {
+  expect(withoutCommand(words)).toEqual(words.slice(0, count));
+});
+
 const decided = {
   hostKey: [
     'StrictHostKeyChecking',
@@ -221,7 +267,7 @@ const decided = {
     'ControlPath',
     'GSSAPIKeyExchange',
   ],
-  hostKeyCheck: ['StrictHostKeyChecking', 'NoHostAuthenticationForLocalhost', 'ControlPath'],
+  hostKeyCheck: ['StrictHostKeyChecking', 'NoHostAuthenticationForLocalhost', 'VerifyHostKeyDNS', 'ControlPath'],
   jump: ['ProxyJump', 'ProxyCommand', 'ControlPath'],
 };
 const values = {hostKey: ed25519, hostKeyCheck: 'strict', jump: 'hop'};
@@ -241,16 +287,6 @@ describe.each(['hostKey', 'hostKeyCheck', 'jump'] as const)('what would undo %s 
   test.each([
     ['a master of somebody else', ['-S', '/master']],
     ['the same in a cluster', ['-vS/master']],
-test.each([
-  [['-N', 'h'], 2],
-  [['-p', '22', 'h', '-o', 'X=y', 'command', '-o', 'Z=y'], 5],
-  [['h', '--', 'command'], 1],
-  [['-v', '--', 'h', '-v'], 1],
-  [[], 0],
-])('the options of a command line end before the command: %j', (words, count) => {
-  expect(withoutCommand(words)).toEqual(words.slice(0, count));
-});
-
     ['another destination', ['other']],
     ['another destination with a command', ['other', 'true']],
     ['the end of all options', ['--']],
@@ -265,6 +301,11 @@ test.each([
     const extraArgs = ['-4', '-C', '-F', '/config', '-o', 'HostName=1.2.3.4', '-oUser=x', '-i', 'key', '-e', 'none'];
     expect(withHost({[by]: values[by], extraArgs, sshOptions: {Compression: true}}).extraArgs).toEqual(extraArgs);
   });
+});
+
+test("hostKeyCheck: 'accept-new' needs KnownHostsCommand for itself", () => {
+  const given = {hostKeyCheck: 'accept-new', sshOptions: {KnownHostsCommand: '/bin/tell %H'}};
+  expect(() => withHost(given)).toThrow('`sshOptions.KnownHostsCommand` to be absent where `hostKeyCheck` is given');
 });
 
 test.each([[['-J', 'other']], [['-4J', 'other']], [['-Jother']]])(
@@ -297,6 +338,25 @@ describe('an unchecked host key', () => {
       expect([extraArgs, by({extraArgs})]).toEqual([extraArgs, 'NoHostAuthenticationForLocalhost=yes']);
   });
 
+  test('by a raw command line, but not by what runs at the server', () => {
+    const raw = (...sshArguments: string[]): string | undefined => uncheckedBy(resolveOptions({sshArguments}, {}));
+    for (const words of inEverySpelling('StrictHostKeyChecking', 'no')) {
+      expect([words, raw(...words, '-N', 'h')]).toEqual([words, 'StrictHostKeyChecking=no']);
+      expect([words, raw('-N', 'h', ...words)]).toEqual([words, 'StrictHostKeyChecking=no']);
+      expect([words, raw('h', '-v', 'ssh', ...words, 'other')]).toEqual([words, undefined]);
+      expect([words, raw('--', 'h', ...words)]).toEqual([words, undefined]);
+    }
+  });
+
+  test('by a program that says which keys are known, whose arguments are not repeated', () => {
+    for (const sshOptions of [{KnownHostsCommand: '/bin/echo * %t %K'}, {knownhostscommand: ['/bin/echo * %t %K']}]) {
+      expect(by({sshOptions})).toMatch(/^KnownHostsCommand, (?!.*echo)/);
+      expect(by({sshOptions, hostKeyCheck: 'strict'})).toMatch(/^KnownHostsCommand, /);
+    }
+    expect(by({extraArgs: ['-oKnownHostsCommand=/bin/echo * %t %K']})).toMatch(/^KnownHostsCommand, /);
+    expect(by({sshOptions: {KnownHostsCommand: 'none'}})).toBeUndefined();
+  });
+
   test.each([
     [{sshOptions: {StrictHostKeyChecking: 'accept-new', UserKnownHostsFile: '/dev/null'}}],
     [{sshOptions: {StrictHostKeyChecking: 'accept-new'}, extraArgs: ['-oUserKnownHostsFile=none']}],
@@ -321,22 +381,3 @@ describe('an unchecked host key', () => {
     expect(by(options)).toBeUndefined();
   });
 });
-  test('by a raw command line, but not by what runs at the server', () => {
-    const raw = (...sshArguments: string[]): string | undefined => uncheckedBy(resolveOptions({sshArguments}, {}));
-    for (const words of inEverySpelling('StrictHostKeyChecking', 'no')) {
-      expect([words, raw(...words, '-N', 'h')]).toEqual([words, 'StrictHostKeyChecking=no']);
-      expect([words, raw('-N', 'h', ...words)]).toEqual([words, 'StrictHostKeyChecking=no']);
-      expect([words, raw('h', '-v', 'ssh', ...words, 'other')]).toEqual([words, undefined]);
-      expect([words, raw('--', 'h', ...words)]).toEqual([words, undefined]);
-    }
-  });
-
-  test('by a program that says which keys are known, whose arguments are not repeated', () => {
-    for (const sshOptions of [{KnownHostsCommand: '/bin/echo * %t %K'}, {knownhostscommand: ['/bin/echo * %t %K']}]) {
-      expect(by({sshOptions})).toMatch(/^KnownHostsCommand, (?!.*echo)/);
-      expect(by({sshOptions, hostKeyCheck: 'strict'})).toMatch(/^KnownHostsCommand, /);
-    }
-    expect(by({extraArgs: ['-oKnownHostsCommand=/bin/echo * %t %K']})).toMatch(/^KnownHostsCommand, /);
-    expect(by({sshOptions: {KnownHostsCommand: 'none'}})).toBeUndefined();
-  });
-

@@ -18,7 +18,13 @@ function hopsOf(jump: unknown): readonly Hop[] {
   return settings.jump;
 }
 
-const place: LoginPlace = {folder: '/f', agent: undefined, sshPath: '/usr/bin/ssh', configFile: undefined};
+const place: LoginPlace = {
+  folder: '/f',
+  agent: undefined,
+  sshPath: '/usr/bin/ssh',
+  configFile: undefined,
+  kept: new Map(),
+};
 
 /** The plan, and its files by name. */
 function plan(

@@ -130,6 +130,10 @@ const printed: [line: string, notice: Notice | undefined][] = [
     {kind: 'host-key-added', host: '[127.0.0.1]:35787', keyType: 'ED25519'},
   ],
   [
+    'Failed to add the host to the list of known hosts (/home/me/.ssh (old)/known_hosts).',
+    {kind: 'host-key-not-kept', file: '/home/me/.ssh (old)/known_hosts'},
+  ],
+  [
     'ssh: Could not resolve hostname nosuch.invalid: Name or service not known',
     {kind: 'resolve-failed', host: 'nosuch.invalid', reason: 'Name or service not known', temporary: false},
   ],

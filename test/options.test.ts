@@ -897,6 +897,7 @@ describe('whatever text is put into whatever option', () => {
             agent: '/t/agent.sock',
             sshPath: 'ssh',
             configFile: undefined,
+            kept: new Map(),
           }),
         };
         const argv = sshArguments(settings, planLife(options, '/t/out.sock', '/t/back.sock'));

@@ -1,4 +1,4 @@
-import {existsSync} from 'node:fs';
+import {existsSync, readFileSync} from 'node:fs';
 import {join, resolve} from 'node:path';
 import {onAbort} from '../abort.js';
 import {Alarm, now} from '../clock.js';
@@ -9,9 +9,10 @@ import {agentLives} from './agent.js';
 import {Answers} from './answers.js';
 import {askpassScript, askpassVariables} from './askpass.js';
 import {isAnswered} from './credential-options.js';
+import {readOffered} from './host-key.js';
 import {KeyRing} from './key-ring.js';
 import type {Login} from './life.js';
-import {ownerName, planLogin} from './login.js';
+import {offeredKey, ownerName, planLogin} from './login.js';
 import {writePrivateFile} from './private-folder.js';
 import {findProgram} from './program.js';
 import {Secrets} from './secrets.js';
@@ -51,6 +52,8 @@ export class Credentials {
   #turn: Promise<unknown> = Promise.resolve();
   /** By their paths, what the files say. */
   readonly #written = new Map<string, string>();
+  /** By their owners, the host keys that were accepted as new. */
+  readonly #kept = new Map<string, string>();
 
   constructor(settings: Settings) {
     this.#settings = settings;
@@ -95,6 +98,25 @@ export class Credentials {
     );
   }
 
+  /**
+   * From now on the host keys that an ssh has accepted as new are the only ones. To be called once one is ready: what it was
+   * offered before could have been refused.
+   *
+   * @returns whether it is known which they are
+   */
+  keepHostKeys(folder: string): boolean {
+    const {hostKey, jump} = this.#settings;
+    const hops = jump === 'none' ? [] : jump;
+    const owners = [hostKey, ...hops.map((hop) => hop.hostKey)].flatMap(({check}, index) =>
+      check === 'accept-new' ? [ownerName(index === 0 ? undefined : index - 1)] : [],
+    );
+    for (const owner of owners.filter((one) => !this.#kept.has(one))) {
+      const kept = readOffered(contentOf(join(folder, offeredKey(owner))));
+      if (kept !== undefined) this.#kept.set(owner, kept);
+    }
+    return owners.every((owner) => this.#kept.has(owner));
+  }
+
   /** Ends the ssh-agent, if there is one. */
   async close(): Promise<void> {
     await this.#turn;
@@ -136,6 +158,7 @@ export class Credentials {
       agent: this.#keyRing.socket,
       sshPath: settings.jump.length === 0 ? sshPath : whole(sshPath, given, cwd),
       configFile: configFile === undefined || configFile === 'none' ? configFile : resolve(cwd ?? '', configFile),
+      kept: this.#kept,
     });
     for (const {name, text} of plan.files) this.#write(folder, name, text);
     const answered = isAnswered(login);
@@ -195,6 +218,15 @@ function whole(sshPath: string, env: NodeJS.ProcessEnv, cwd?: string): string {
     return findProgram(sshPath, env, cwd);
   } catch {
     return sshPath;
+  }
+}
+
+/** `''`: there is none, or it cannot be read. */
+function contentOf(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
   }
 }
 

@@ -18,8 +18,11 @@ export interface HostKeyOptions {
    */
   readonly hostKey?: string | readonly string[];
   /**
-   * What is done with a key that ssh's known_hosts files do not have (`-o StrictHostKeyChecking`): `'strict'` refuses it,
-   * `'accept-new'` writes it down where the host has no other. A changed key is always refused. @default as configured for ssh
+   * What is done with a key that ssh's known_hosts files do not have (`-o StrictHostKeyChecking`): `'strict'` refuses it, unless a
+   * KnownHostsCommand in ssh_config tells it; `'accept-new'` writes it down where the host has no other, and has the tunnel keep it: until
+   * that is stopped no other unknown key is accepted, whatever becomes of known_hosts. For this it takes the place of a
+   * KnownHostsCommand (OpenSSH 8.5 and later; before that only known_hosts keeps the key, and a `warning` says so).
+   * A changed key is always refused. @default as configured for ssh
    */
   readonly hostKeyCheck?: 'strict' | 'accept-new';
 }
@@ -43,7 +46,12 @@ export interface HostKeyPins {
 /** Where that which ssh reads for this is. */
 export interface HostKeyFiles {
   readonly knownHosts: string;
+  /** {@link hostKeyScript} */
   readonly command: string;
+  /** {@link keepScript} */
+  readonly keeper: string;
+  /** What that writes. */
+  readonly offered: string;
 }
 
 /** Prints the offered key as a line of known_hosts if its fingerprint is one of ours; tells about any other. */
@@ -55,6 +63,23 @@ for pin do
 done
 printf 'The host key offered is %s %s\\n' "$type" "$offered" >&2
 `;
+
+/** Prints the key that was kept, also to have ssh ask for its kind; before there is one, writes down which is offered. */
+export const keepScript = `kept=$1 offered=$2 type=$3 key=$4
+if [ -e "$kept" ]; then
+  read -r line <"$kept" && printf '%s\\n' "$line"
+elif [ "$type" != NONE ]; then
+  printf '* %s %s\\n' "$type" "$key" >"$offered"
+fi 2>/dev/null
+exit 0
+`;
+
+/** What {@link keepScript} has written about a key that was accepted: a line to know it by, or `'signed'` by an authority. */
+export function readOffered(text: string): string | undefined {
+  const [, type = '', base64 = ''] = /^\* (\S+) (\S+)\n$/.exec(text) ?? [];
+  if (isKey(type, base64)) return `* ${type} ${base64}`;
+  return /-cert-v\d+@openssh\.com$/.test(type) ? 'signed' : undefined;
+}
 
 /**
  * Checks the options of one host.
@@ -78,10 +103,15 @@ export function resolveHostKey(path: string, given: Readonly<Record<string, unkn
   return Object.freeze({pins, check});
 }
 
-/** What makes ssh, whatever its configuration says, check the host's key as it is wanted. */
+/**
+ * What makes ssh, whatever its configuration says, check the host's key as it is wanted.
+ *
+ * @param isKept - one was accepted as new before, and no other is any more
+ */
 export function hostKeyArguments(
   {pins, check}: HostKeySettings,
-  {knownHosts, command}: HostKeyFiles,
+  {knownHosts, command, keeper, offered}: HostKeyFiles,
+  isKept: boolean,
 ): readonly (readonly [name: string, value: string])[] {
   if (pins) {
     const {lines, fingerprints, algorithms} = pins;
@@ -101,8 +131,12 @@ export function hostKeyArguments(
   }
   if (check === undefined) return [];
   return [
-    ['StrictHostKeyChecking', check === 'strict' ? 'yes' : check],
+    ['StrictHostKeyChecking', check === 'strict' || isKept ? 'yes' : check],
     ['NoHostAuthenticationForLocalhost', 'no'],
+    // `yes` makes a key known by what the name service says.
+    ['VerifyHostKeyDNS', 'no'],
+    // That of ssh_config stays with 'strict': it says which keys are known, as the files do.
+    ...(check === 'strict' ? [] : [['KnownHostsCommand', `/bin/sh ${keeper} ${knownHosts} ${offered} %t %K`] as const]),
   ];
 }
 
@@ -113,7 +147,8 @@ const nowhere = '/dev/null';
  * taken for the server, and with Kerberos the key exchange goes without a host key.
  */
 export function decidedOptions({pins, check}: HostKeySettings): readonly string[] {
-  const decided = hostKeyArguments({pins, check}, {knownHosts: '', command: ''}).map(([name]) => name);
+  const nameless = {knownHosts: '', command: '', keeper: '', offered: ''};
+  const decided = hostKeyArguments({pins, check}, nameless, false).map(([name]) => name);
   if (decided.length === 0) return decided;
   return [...decided, 'ControlPath', ...(pins ? ['HostKeyAlgorithms', 'HostKeyAlias', 'GSSAPIKeyExchange'] : [])];
 }
@@ -123,10 +158,12 @@ export function uncheckedBy({
   hostKey,
   sshOptions,
   extraArgs,
+  sshArguments,
 }: {
   readonly hostKey: HostKeySettings;
   readonly sshOptions: readonly (readonly [name: string, value: string])[];
   readonly extraArgs: readonly string[];
+  readonly sshArguments: readonly string[] | undefined;
 }): string | undefined {
   const raw = sshArguments ? withoutCommand(sshArguments) : extraArgs;
   const words = raw.map((word) => readRawOption(word, telling)).filter((one) => one !== undefined);
@@ -166,12 +203,10 @@ function unquoted(value: string): string {
 function resolvePins(option: string, value: unknown): HostKeyPins {
   const given = Array.isArray(value) ? value : [value];
   if (given.length === 0) throw unexpected(option, `${wanted}, or several`, value);
-  sshArguments,
   const lines: string[] = [];
   const fingerprints: string[] = [];
   const kinds: (string | undefined)[] = [];
   given.forEach((one: unknown, index) => {
-  readonly sshArguments: readonly string[] | undefined;
     const path = Array.isArray(value) ? `${option}[${String(index)}]` : option;
     if (typeof one !== 'string') throw unexpected(path, wanted, one);
     // An environment variable may have them as two letters.
@@ -184,6 +219,7 @@ function resolvePins(option: string, value: unknown): HostKeyPins {
       const fingerprint = bare ?? described;
       if (fingerprint !== undefined) fingerprints.push(fingerprint);
       else lines.push(knownHostsLine(line) ?? refuse(path, line));
+      if (!line.startsWith('@revoked')) kinds.push(fingerprint === undefined ? kindOf(lines.at(-1)) : kind);
     }
   });
   return Object.freeze({
@@ -223,13 +259,25 @@ function isKey(type = '', base64 = ''): boolean {
   return blob.length > 4 + type.length && blob.toString('latin1', 4, 4 + blob.readUInt32BE(0)) === type;
 }
 
+/** As in {@link algorithmsOf}; of an authority none, whose certificates may be of any. */
+function kindOf(line = ''): string | undefined {
+  return line.startsWith('@') ? undefined : line.split(/\s+/)[1];
+}
+
+/** By what `ssh-keygen -l` and public keys call the kind. */
 const algorithmsOf: Readonly<Record<string, readonly string[]>> = {
   ED25519: ['ssh-ed25519'],
   'ED25519-SK': ['sk-ssh-ed25519@openssh.com'],
   ECDSA: ['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
   'ECDSA-SK': ['sk-ecdsa-sha2-nistp256@openssh.com'],
   RSA: ['rsa-sha2-512', 'rsa-sha2-256'],
-      if (!line.startsWith('@revoked')) kinds.push(fingerprint === undefined ? kindOf(lines.at(-1)) : kind);
+  'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
+  ...Object.fromEntries(
+    [
+      ...['ssh-ed25519', 'sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'],
+      ...['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
+    ].map((type) => [type, [type]]),
+  ),
 };
 
 /**
@@ -246,16 +294,3 @@ function algorithmsFor(
   // A server that shows a certificate for its key would have to be known by an authority.
   return lines.some((line) => line.startsWith('@cert-authority')) ? undefined : '-*-cert-v01@openssh.com';
 }
-/** As in {@link algorithmsOf}; of an authority none, whose certificates may be of any. */
-function kindOf(line = ''): string | undefined {
-  return line.startsWith('@') ? undefined : line.split(/\s+/)[1];
-}
-
-/** By what `ssh-keygen -l` and public keys call the kind. */
-  'ssh-rsa': ['rsa-sha2-512', 'rsa-sha2-256'],
-  ...Object.fromEntries(
-    [
-      ...['ssh-ed25519', 'sk-ssh-ed25519@openssh.com', 'sk-ecdsa-sha2-nistp256@openssh.com'],
-      ...['ecdsa-sha2-nistp256', 'ecdsa-sha2-nistp384', 'ecdsa-sha2-nistp521'],
-    ].map((type) => [type, [type]]),
-  ),

@@ -1,6 +1,6 @@
 import type {Settings} from '../options.js';
 import {type KeySettings, isAnswered} from './credential-options.js';
-import {hostKeyArguments, hostKeyScript} from './host-key.js';
+import {type HostKeyFiles, hostKeyArguments, hostKeyScript, keepScript} from './host-key.js';
 import {type Hop, jumpArgument} from './jump.js';
 import {type Login, seconds} from './life.js';
 
@@ -16,6 +16,8 @@ export interface LoginPlace {
   readonly sshPath: string;
   /** The host's `configFile` as an absolute path, or `none`. */
   readonly configFile: string | undefined;
+  /** By the names of owners, the lines of keys that were accepted as new; `'signed'`: an authority that is known vouches for it. */
+  readonly kept: ReadonlyMap<string, string>;
 }
 
 /** A file in the private folder, which tells nothing secret. */
@@ -35,10 +37,15 @@ export function planLogin(settings: Settings, place: LoginPlace): Login & {reado
   const {plain, chain} = wayOf(settings, place);
   const last = chain.length - 1;
   const hostKeys = [hostKey, ...chain.map((hop) => hop.hostKey)];
-  const script = {name: hostKeyCommand, text: hostKeyScript};
+  const scripts = [
+    ...(hostKeys.some(({pins}) => pins && pins.fingerprints.length > 0)
+      ? [{name: hostKeyCommand, text: hostKeyScript}]
+      : []),
+    ...(hostKeys.some(({check}) => check === 'accept-new') ? [{name: keepCommand, text: keepScript}] : []),
+  ];
   return {
     options: [
-      ...hostKeyArguments(hostKey, hostKeyFiles(place, ownerName())),
+      ...hostKeyArguments(hostKey, hostKeyFiles(place, ownerName()), place.kept.has(ownerName())),
       ...agentArguments(settings, place),
       ...(login.privateKey === undefined ? [] : [['IdentitiesOnly', 'yes'] as const]),
       ...questionArguments(settings),
@@ -47,10 +54,12 @@ export function planLogin(settings: Settings, place: LoginPlace): Login & {reado
     ],
     words: [...keyWords(login, place, ownerName()), ...(plain === undefined ? [] : ['-J', plain])],
     files: [
-      ...(hostKeys.some(({pins}) => pins && pins.fingerprints.length > 0) ? [script] : []),
+      ...scripts,
       ...hostKeys.flatMap(({pins}, index) => {
-        const name = knownHosts(ownerName(index === 0 ? undefined : index - 1));
-        return pins && pins.lines.length > 0 ? [{name, text: lines(pins.lines)}] : [];
+        const owner = ownerName(index === 0 ? undefined : index - 1);
+        const kept = place.kept.get(owner);
+        const known = pins?.lines ?? (kept === undefined || kept === 'signed' ? [] : [kept]);
+        return known.length > 0 ? [{name: knownHosts(owner), text: lines(known)}] : [];
       }),
       ...chain.map((_, index) => ({name: hopFile(index), text: hopConfiguration(settings, chain, index, place)})),
     ],
@@ -139,7 +148,7 @@ function hopConfiguration(settings: Settings, chain: readonly Hop[], index: numb
       : []),
     ...(hop.port === undefined ? [] : [['Port', String(hop.port)] as const]),
     ...(hop.username === undefined ? [] : [['User', quoted(hop.username)] as const]),
-    ...hostKeyArguments(hop.hostKey, hostKeyFiles(place, owner)),
+    ...hostKeyArguments(hop.hostKey, hostKeyFiles(place, owner), place.kept.has(owner)),
     // Known to some builds alone, and there Kerberos would do without any host key.
     ...(hop.hostKey.pins ? [['GSSAPIKeyExchange', 'no'] as const] : []),
     ...(hop.privateKey === undefined
@@ -174,8 +183,18 @@ function quoted(value: string): string {
   return `"${value.replace(/["\\]/g, String.raw`\$&`)}"`;
 }
 
-function hostKeyFiles({folder}: LoginPlace, owner: string): {readonly knownHosts: string; readonly command: string} {
-  return {knownHosts: `${folder}/${knownHosts(owner)}`, command: `${folder}/${hostKeyCommand}`};
+function hostKeyFiles({folder}: LoginPlace, owner: string): HostKeyFiles {
+  return {
+    knownHosts: `${folder}/${knownHosts(owner)}`,
+    command: `${folder}/${hostKeyCommand}`,
+    keeper: `${folder}/${keepCommand}`,
+    offered: `${folder}/${offeredKey(owner)}`,
+  };
+}
+
+/** The name of the file in which the host key is that a server has offered. */
+export function offeredKey(owner: string): string {
+  return `${owner}.offered.known_hosts`;
 }
 
 function knownHosts(owner: string): string {
@@ -187,6 +206,7 @@ function hopFile(index: number): string {
 }
 
 const hostKeyCommand = 'host-key.sh';
+const keepCommand = 'keep-host-key.sh';
 
 function lines(all: readonly string[]): string {
   return all.map((line) => `${line}\n`).join('');

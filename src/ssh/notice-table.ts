@@ -179,6 +179,7 @@ const rows: readonly Row[] = [
     /^Warning: Permanently added '([^']*)' \(([^)]*)\) to the list of known hosts\.$/,
     (host, keyType) => ({kind: 'host-key-added', host, keyType}),
   ],
+  [/^Failed to add the host to the list of known hosts \((.*)\)\.$/, (file) => ({kind: 'host-key-not-kept', file})],
   // sshconnect.c, load_hostkeys_command; misc.c, subprocess; ERROR. One that cannot be run at all is passed over, and ssh goes on without.
   [/^KnownHostsCommand-[A-Z]+ (.* failed, .*)$/, (reason) => badOption(reason, 'knownhostscommand')],
   [/^KnownHostsCommand (failed)$/, (reason) => badOption(reason, 'knownhostscommand')],

@@ -51,6 +51,8 @@ export type Notice =
   | {readonly kind: 'host-key-offered'; readonly keyType: string | undefined; readonly fingerprint: string}
   /** The key of a server not seen before was written down, with `StrictHostKeyChecking=accept-new` or `no`. */
   | {readonly kind: 'host-key-added'; readonly host: string; readonly keyType: string}
+  /** The same, but the file could not be written. */
+  | {readonly kind: 'host-key-not-kept'; readonly file: string}
   /** `temporary`: the name service did not answer, rather than that there is no such name. */
   | {readonly kind: 'resolve-failed'; readonly host: string; readonly reason: string; readonly temporary: boolean}
   | {

@@ -126,10 +126,11 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
       };
     case 'host-key-changed':
       if (isByPin(notice, evidence)) return ofPin(notice, evidence);
+      if (notice.file?.startsWith('KnownHostsCommand-')) return ofKept(notice);
       return {
         code: 'ERR_AUTOSSH_HOST_KEY',
         message: `The host key of ${notice.host ?? 'the server'} is not the one that known_hosts has${place(notice)}`,
-        hint: "Someone may be in between. Only if the server's administrator confirms the new key: ssh-keygen -R HOST, then add the new one to known_hosts.",
+        hint: changedHint,
       };
     case 'host-key-revoked':
       return {
@@ -160,6 +161,18 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
         ? ofConnection(notice)
         : undefined;
   }
+}
+
+const changedHint =
+  "Someone may be in between. Only if the server's administrator confirms the new key: ssh-keygen -R HOST, then add the new one to known_hosts.";
+
+/** A program is asked where `hostKeyCheck: 'accept-new'` keeps a key, and where ssh_config has one. */
+function ofKept({host}: HostKeyChanged): Verdict {
+  return {
+    code: 'ERR_AUTOSSH_HOST_KEY',
+    message: `The host key of ${host ?? 'the server'} is not the one that was accepted before, or that KnownHostsCommand tells`,
+    hint: changedHint,
+  };
 }
 
 const oldForFingerprints = {

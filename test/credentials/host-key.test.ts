@@ -45,6 +45,7 @@ const listed = async (name: string): Promise<string> =>
   (await run('ssh-keygen', ['-l', '-f', join(folder, `${name}.pub`)])).stdout;
 const fingerprint = async (name: string): Promise<string> => (await listed(name)).split(' ')[1] ?? '';
 const place = (sshd: PrivateSshd = server): string => `[127.0.0.1]:${String(sshd.port)}`;
+const toEcho = () => ({type: 'local', target: {host: '127.0.0.1', port: echo.port}}) as const;
 const right = (kind: Kind): string => kind;
 
 beforeAll(async () => {
@@ -221,9 +222,9 @@ describe.concurrent('a server with several keys', () => {
     expect(await attempt(server, {hostKey: [await listed('rsa'), await listed('ecdsa')]})).toBe('up');
     expect(await attempt(impostor, {hostKey: [await listed('rsa'), await listed('other')]})).toBe('up');
     expect(await attempt(server, {hostKey: [key('rsa'), await listed('authority')]})).toBe('up');
-  });
     expect(await attempt(server, {hostKey: [await listed('rsa'), key('authority')]})).toBe('up');
     expect(await attempt(impostor, {hostKey: [await listed('rsa'), key('other')]})).toBe('up');
+  });
 
   test('a server that has none of the pinned kind is another server: refused at once, and not tried again', async () => {
     for (const hostKey of [await listed('rsa'), key('rsa')]) {
@@ -415,6 +416,14 @@ describe.concurrent('hostKeyCheck', () => {
     expect(readFileSync(file, 'utf8')).toBe(`${place()} ${bare('other')}\n`);
   });
 
+  test("'strict': a KnownHostsCommand of ssh_config says which hosts are known, as known_hosts does", async () => {
+    const lines = (name: string): string[] => [`KnownHostsCommand /bin/echo * ${bare(name)}`];
+    const configFile = (name: string): string => knownBy(server, known(''), ...lines(name));
+    expect(await attempt(server, {configFile: configFile('ed25519'), hostKeyCheck: 'strict'})).toBe('up');
+    const error = await expectRefusal(server, {configFile: configFile('other'), hostKeyCheck: 'strict'});
+    expect(error.message).toContain('KnownHostsCommand');
+  });
+
   test('without it, as configured; what ssh would ask about is refused without waiting', async () => {
     for (const strict of ['ask', 'yes']) {
       const file = known('');
@@ -450,6 +459,8 @@ describe.concurrent('a warning says that the host key is not checked', () => {
     [{extraArgs: ['-ostricthostkeychecking=no', '-oUserKnownHostsFile=/dev/null']}],
     [{extraArgs: ['-vo', '"StrictHostKeyChecking" no'], sshOptions: {userknownhostsfile: '/dev/null'}}],
     [{hostKeyCheck: 'accept-new', sshOptions: {UserKnownHostsFile: '/dev/null'}}],
+    [{sshOptions: {KnownHostsCommand: '/bin/echo * %t %K'}}],
+    [{sshOptions: {StrictHostKeyChecking: 'accept-new', UserKnownHostsFile: '/dev/null/no/file'}}],
   ])('%j', async (options) => {
     const {tunnel, events} = prepare(impostor, {
       configFile: impostor.config({lines: [`UserKnownHostsFile ${server.knownHostsFile}`]}),
@@ -459,17 +470,7 @@ describe.concurrent('a warning says that the host key is not checked', () => {
     expect(events.of('warning').map(({code}) => code)).toEqual(['WARN_AUTOSSH_HOST_KEY_UNCHECKED']);
     await tunnel.stop();
     events.end();
-    [{sshOptions: {KnownHostsCommand: '/bin/echo * %t %K'}}],
   });
-
-  test('and there is none where it is', async () => {
-    const {tunnel, events} = prepare(server, {hostKey: key('ed25519')});
-    await tunnel.start();
-    expect(events.count('warning')).toBe(0);
-    await tunnel.stop();
-    events.end();
-  });
-});
 
   test('of a raw command line too', async () => {
     const {configFile} = impostor;
@@ -484,6 +485,15 @@ describe.concurrent('a warning says that the host key is not checked', () => {
     await tunnel.stop();
     events.end();
   });
+
+  test('and there is none where it is', async () => {
+    const {tunnel, events} = prepare(server, {hostKey: key('ed25519')});
+    await tunnel.start();
+    expect(events.count('warning')).toBe(0);
+    await tunnel.stop();
+    events.end();
+  });
+});
 
 describe.concurrent('an ssh that knows no KnownHostsCommand', () => {
   const old = (): string => {
@@ -509,6 +519,21 @@ exec ssh "$@"
     expect(await rejection(wrong.start())).toMatchObject({code: 'ERR_AUTOSSH_HOST_KEY'});
     expect(events.count('restart')).toBe(0);
     await wrong.stop();
+  });
+
+  test("cannot tell which key hostKeyCheck: 'accept-new' has accepted: that is said, once, and known_hosts keeps it", async () => {
+    await using sshd = await PrivateSshd.start();
+    writeFileSync(sshd.knownHostsFile, '');
+    const {tunnel, events} = prepare(sshd, {sshPath: old(), hostKeyCheck: 'accept-new'});
+    await tunnel.start();
+    await tunnel.restart();
+    expect(events.of('warning')).toMatchObject([
+      {code: 'WARN_AUTOSSH_HOST_KEY_UNCHECKED', message: expect.stringContaining('8.5') as string},
+    ]);
+    await sshd.swapHostKey();
+    expect(await rejection(tunnel.restart())).toMatchObject({code: 'ERR_AUTOSSH_HOST_KEY'});
+    await tunnel.stop();
+    events.end();
   });
 
   test('cannot check a fingerprint: that is fatal, and said', async () => {
@@ -537,6 +562,20 @@ describe.concurrent('a host key that has changed', () => {
     {what: 'hostKey as a public key', options: (sshd) => ({hostKey: readFileSync(`${sshd.hostKeyFile}.pub`, 'utf8')})},
     {what: "hostKeyCheck: 'strict'", options: () => ({hostKeyCheck: 'strict'})},
     {what: "hostKeyCheck: 'accept-new'", options: () => ({hostKeyCheck: 'accept-new'})},
+    {
+      what: "hostKeyCheck: 'accept-new', a known_hosts that keeps nothing",
+      options: (sshd) => ({
+        configFile: sshd.config({lines: ['UserKnownHostsFile /dev/null']}),
+        hostKeyCheck: 'accept-new',
+      }),
+    },
+    {
+      what: "hostKeyCheck: 'accept-new', a known_hosts that cannot be written",
+      options: (sshd) => ({
+        configFile: sshd.config({lines: ['UserKnownHostsFile /dev/null/no/file']}),
+        hostKeyCheck: 'accept-new',
+      }),
+    },
     {what: "ssh's own known_hosts", options: () => ({})},
     {
       what: "ssh's own known_hosts, StrictHostKeyChecking ask",
@@ -586,11 +625,60 @@ describe.concurrent('a host key that has changed', () => {
     }
   });
 
+  test("of another kind is none that hostKeyCheck: 'accept-new' takes for a new one, unless somebody puts it into known_hosts", async () => {
+    await using sshd = await PrivateSshd.start({config: [`HostKey ${join(folder, 'ed25519')}`]});
+    const file = join(temporaryFolder('known-'), 'known_hosts');
+    const configFile = sshd.config({lines: [`UserKnownHostsFile ${file}`, 'UpdateHostKeys no']});
+    const {tunnel} = prepare(sshd, {configFile, hostKeyCheck: 'accept-new', forwards: [toEcho()]});
+    await tunnel.start();
+    await sshd.restart({config: [`HostKey ${join(folder, 'ecdsa')}`], keepSessions: true});
+    expect(await rejection(tunnel.restart())).toMatchObject({code: 'ERR_AUTOSSH_HOST_KEY', retryable: false});
+    // Who puts it into known_hosts has said that it is the right one.
+    writeFileSync(file, `${place(sshd)} ${bare('ecdsa')}\n`);
+    await tunnel.restart();
+    expect(readFileSync(file, 'utf8')).toBe(`${place(sshd)} ${bare('ecdsa')}\n`);
+    await tunnel.stop();
+  });
+
+  test("of which an authority has signed the first: hostKeyCheck: 'accept-new' accepts another that it has signed, and no plain one", async () => {
+    const signed = (name: string): string[] => [
+      `HostKey ${join(folder, name)}`,
+      `HostCertificate ${join(folder, `${name}-cert.pub`)}`,
+    ];
+    await using sshd = await PrivateSshd.start({config: signed('ed25519')});
+    const file = join(temporaryFolder('known-'), 'known_hosts');
+    writeFileSync(file, `@cert-authority * ${bare('authority')}\n`);
+    const configFile = sshd.config({lines: [`UserKnownHostsFile ${file}`, 'UpdateHostKeys no']});
+    const {tunnel, events} = prepare(sshd, {configFile, hostKeyCheck: 'accept-new', forwards: [toEcho()]});
+    await tunnel.start();
+    await sshd.restart({config: signed('ecdsa'), keepSessions: true});
+    await tunnel.restart();
+    await sshd.restart({config: [`HostKey ${join(folder, 'ecdsa')}`], keepSessions: true});
+    expect(await rejection(tunnel.restart())).toMatchObject({code: 'ERR_AUTOSSH_HOST_KEY', retryable: false});
+    expect(events.count('warning')).toBe(0);
+    await tunnel.stop();
+  });
+
+  test('a key that ssh could not write down is told with the file, once', async () => {
+    await using sshd = await PrivateSshd.start();
+    const configFile = sshd.config({lines: ['UserKnownHostsFile /dev/null/no/file']});
+    const {tunnel, events} = prepare(sshd, {configFile, sshOptions: {StrictHostKeyChecking: 'accept-new'}});
+    await tunnel.start();
+    await tunnel.restart();
+    expect(events.of('warning')).toMatchObject([
+      {
+        code: 'WARN_AUTOSSH_HOST_KEY_UNCHECKED',
+        message: expect.stringContaining('/dev/null/no/file') as string,
+      },
+    ]);
+    await tunnel.stop();
+  });
+
   test('restart() beside the old ssh rejects, and the old one, whose server was the right one, goes on', async () => {
     await using sshd = await PrivateSshd.start({config: ['LogLevel DEBUG']});
     const {tunnel, events} = prepare(sshd, {
       hostKey: readFileSync(`${sshd.hostKeyFile}.pub`, 'utf8'),
-      forwards: [{type: 'local', target: {host: '127.0.0.1', port: echo.port}}],
+      forwards: [toEcho()],
     });
     try {
       await tunnel.start();

@@ -289,6 +289,25 @@ describe('the host key of a hop', () => {
     expect(text(known)).toContain(publicKey(first.hostKeyFile));
   });
 
+  test("hostKeyCheck: 'accept-new' keeps the key of a hop where no known_hosts does: another one is fatal", async () => {
+    await using hop = await PrivateSshd.start();
+    const config = join(folder, 'forgetful');
+    const forgetful = aliases({hop}).replace(/UserKnownHostsFile .*/, 'UserKnownHostsFile /dev/null');
+    writeFileSync(config, `${forgetful}${aliases({server})}`);
+    const {tunnel, events} = prepare({configFile: config, jump: {host: 'hop', hostKeyCheck: 'accept-new'}});
+    await tunnel.start();
+    await tunnel.restart();
+    await hop.swapHostKey();
+    const swapped = hop.log.length;
+    const fatal = once(tunnel, 'fatal');
+    await hop.killSessions();
+    expect(await fatal).toMatchObject({code: 'ERR_AUTOSSH_HOST_KEY', retryable: false});
+    expect(hop.log.slice(swapped).filter((line) => line.startsWith('Accepted '))).toEqual([]);
+    expect(events.count('warning')).toBe(0);
+    await tunnel.stop();
+    events.end();
+  });
+
   test("where the server's is pinned and a hop is not known, the hop's is not said to be none of the pins", async () => {
     const config = join(folder, 'unknown-hop');
     writeFileSync(

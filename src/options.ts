@@ -59,8 +59,9 @@ export interface AutoSSHOptions extends FrontOptions, LoginOptions, HostKeyOptio
   readonly identityFile?: string | readonly string[];
   /**
    * The way to the server: hosts where ssh logs in and goes on from there (`-J`), as a string for ssh or one by one, the one
-   * that is connected to directly first. Hops with a key or a host key of their own are given a configuration file in a
-   * private folder. A password is for the server alone: hops log in with keys. @default as configured for ssh
+   * that is connected to directly first. Where they, or the tunnel, have a key, a host key or an agent of their own, they are
+   * given a configuration file in a private folder. A password is for the server alone: hops log in with keys.
+   * @default as configured for ssh
    */
   readonly jump?: string | JumpHost | readonly (string | JumpHost)[];
   /** More `-o Name=value`; they win over the library's own. `true` and `false` are written `yes` and `no`. */

@@ -72,6 +72,10 @@ describe('a way that needs a configuration of its own', () => {
     ['a certificate', {host: 'hop', certificate: 'c'}],
     ['one of several with one of these', ['first', {host: 'hop', identityFile: '/key'}]],
     ['a password for the server: nobody is to answer for the hop', 'hop', {password: secret}],
+    ["a key of the tunnel's, which is the hop's, too", 'hop', {privateKey: secret}],
+    ["an agent of the tunnel's own", 'hop', {agent: 'session'}],
+    ['another agent', 'hop', {agent: '/agent'}],
+    ['no agent', 'hop', {agent: false}],
     ['an address with a zone, which -J would expand', '[fe80::1%eth0]'],
     ['a user that -J would split', {host: 'hop', username: 'a,b@c'}],
     ['a user that a shell would expand', {host: 'hop', username: '$HOME'}],
@@ -125,6 +129,41 @@ describe('a way that needs a configuration of its own', () => {
     expect(files['hop-2.config']).not.toMatch(/Port |User /);
     expect(lines('hop-2.config').slice(-3)).toEqual(['Include "~/.ssh/config"', 'Include "/etc/ssh/ssh_config"', '']);
     expect(files['hop-2.known_hosts']).toBe(`* ${publicKey}\n`);
+  });
+
+  test.each<[what: string, jump: object, options: object, lines: string[]]>([
+    ['as configured', {}, {}, []],
+    ['none', {}, {agent: false}, ['IdentityAgent none']],
+    ['the one at a path', {}, {agent: '/a b'}, ['IdentityAgent SSH_AUTH_SOCK']],
+    ["the tunnel's, and all that the host puts into it", {}, {agent: 'session'}, ['IdentityAgent /f/agent.sock']],
+    [
+      "the tunnel's, and its key",
+      {},
+      {privateKey: secret},
+      ['IdentityAgent /f/agent.sock', 'IdentityFile /f/login.pub', 'IdentitiesOnly yes'],
+    ],
+    [
+      "the tunnel's, and the hop's own key",
+      {privateKey: secret},
+      {privateKey: secret},
+      ['IdentityAgent /f/agent.sock', 'IdentityFile /f/hop-1.pub', 'IdentitiesOnly yes'],
+    ],
+    [
+      "the tunnel's, and the hop's own key, where the tunnel has none",
+      {privateKey: secret},
+      {agent: false},
+      ['IdentityAgent /f/agent.sock', 'IdentityFile /f/hop-1.pub', 'IdentitiesOnly yes'],
+    ],
+    [
+      "the tunnel's, and the file of the hop alone",
+      {identityFile: '/key'},
+      {privateKey: secret},
+      ['IdentityAgent /f/agent.sock', 'IdentitiesOnly yes', 'IdentityFile "/key"'],
+    ],
+    ['as configured, beside a file', {identityFile: '/key'}, {}, ['IdentityFile "/key"']],
+  ])('the agent and the keys of a hop: %s', (_what, jump, options, lines) => {
+    const {files} = plan({host: 'hop', hostKeyCheck: 'strict', ...jump}, options, {agent: '/f/agent.sock'});
+    expect(files['hop-1.config']?.split('\n').filter((line) => line.startsWith('Identit'))).toEqual(lines);
   });
 
   test.each([

@@ -54,7 +54,8 @@ export interface LoginOptions extends KeyOptions {
     ((prompts: string[], context: SecretContext) => readonly string[] | PromiseLike<readonly string[]>) | undefined;
   /**
    * The ssh-agent: `'inherit'`, the one of `SSH_AUTH_SOCK` or of ssh_config; `'session'`, one of the tunnel's own, which ends with it;
-   * `false`, none; or the path of a socket (`-o IdentityAgent`). With `privateKey` it is always `'session'`. @default 'inherit'
+   * `false`, none; or the path of a socket (`-o IdentityAgent`). With `privateKey` it is always `'session'`. It is that of hops, too.
+   * @default 'inherit'
    */
   readonly agent?: 'inherit' | 'session' | (string & Record<never, never>) | false | undefined;
 }

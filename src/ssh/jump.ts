@@ -14,7 +14,10 @@ import {
 import {type KeyOptions, type KeySettings, resolveKey} from './credential-options.js';
 import {type HostKeyOptions, type HostKeySettings, resolveHostKey} from './host-key.js';
 
-/** A host on the way (`-J`): ssh logs in there, and goes on from there. */
+/**
+ * A host on the way (`-J`): ssh logs in there, and goes on from there. Without `privateKey` and `identityFile` the tunnel's own
+ * `privateKey` is for it, too.
+ */
 export interface JumpHost extends KeyOptions, HostKeyOptions {
   /** Its name, or an alias of ssh_config. */
   readonly host: string;
@@ -22,7 +25,7 @@ export interface JumpHost extends KeyOptions, HostKeyOptions {
   readonly port?: number;
   /** The user there. @default as configured for ssh */
   readonly username?: string;
-  /** Files of private keys for it, one or several (`-i`). @default as configured for ssh */
+  /** Files of private keys for it, one or several (`-i`). @default as configured for ssh, behind the tunnel's `privateKey` */
   readonly identityFile?: string | readonly string[];
 }
 

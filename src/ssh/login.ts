@@ -46,7 +46,7 @@ export function planLogin(settings: Settings, place: LoginPlace): Login & {reado
   return {
     options: [
       ...hostKeyArguments(hostKey, hostKeyFiles(place, ownerName()), place.kept.has(ownerName())),
-      ...agentArguments(settings, place),
+      ...agentArguments(login.agent, place),
       ...(login.privateKey === undefined ? [] : [['IdentitiesOnly', 'yes'] as const]),
       ...questionArguments(settings),
       ...(settings.jump === 'none' ? [['ProxyJump', 'none'] as const] : []),
@@ -73,22 +73,24 @@ export function keyFiles(owner: string): {readonly identity: string; readonly ce
 
 /** The hops as `-J` says them, or as a chain of our own where that is too little. */
 function wayOf(
-  settings: Settings,
+  {jump, login, configFile}: Settings,
   {sshPath}: LoginPlace,
 ): {readonly plain: string | undefined; readonly chain: readonly Hop[]} {
-  const hops = settings.jump === 'none' ? [] : settings.jump;
+  const hops = jump === 'none' ? [] : jump;
   // For -J ssh makes a line for a shell of these, without quotes.
-  const isPlain = [sshPath, settings.configFile ?? ''].every((path) => /^[\w@+=:,./-]*$/.test(path));
-  // The ssh of a -J hop does not get our BatchMode: it would ask, where somebody answers for the server alone.
-  const plain = hops.length > 0 && isPlain && !isAnswered(settings.login) ? jumpArgument(hops) : undefined;
+  const isPlain = [sshPath, configFile ?? ''].every((path) => /^[\w@+=:,./-]*$/.test(path));
+  // The ssh of a -J hop does not get our BatchMode: it would ask, where somebody answers for the server alone. Nor does it get
+  // our agent, where ssh_config names another.
+  const isAsConfigured = !isAnswered(login) && login.agent === 'inherit';
+  const plain = hops.length > 0 && isPlain && isAsConfigured ? jumpArgument(hops) : undefined;
   return {plain, chain: plain === undefined ? hops : []};
 }
 
-function agentArguments({login}: Settings, {agent}: LoginPlace): Options {
-  if (login.agent === 'inherit') return [];
-  if (login.agent === false) return [['IdentityAgent', 'none']];
+function agentArguments(which: Settings['login']['agent'], {agent}: LoginPlace): Options {
+  if (which === 'inherit') return [];
+  if (which === false) return [['IdentityAgent', 'none']];
   // A path of the host's could have any characters in it: it is in the variable.
-  return [['IdentityAgent', login.agent === 'session' ? (agent ?? 'none') : 'SSH_AUTH_SOCK']];
+  return [['IdentityAgent', which === 'session' ? (agent ?? 'none') : 'SSH_AUTH_SOCK']];
 }
 
 function keyWords({privateKey, certificate}: KeySettings, {folder}: LoginPlace, owner: string): readonly string[] {
@@ -151,16 +153,7 @@ function hopConfiguration(settings: Settings, chain: readonly Hop[], index: numb
     ...hostKeyArguments(hop.hostKey, hostKeyFiles(place, owner), place.kept.has(owner)),
     // Known to some builds alone, and there Kerberos would do without any host key.
     ...(hop.hostKey.pins ? [['GSSAPIKeyExchange', 'no'] as const] : []),
-    ...(hop.privateKey === undefined
-      ? []
-      : ([
-          ['IdentityAgent', place.agent ?? 'none'],
-          ['IdentityFile', `${place.folder}/${keyFiles(owner).identity}`],
-        ] as const)),
-    // The agent of the tunnel has the keys of others as well.
-    ...(hop.privateKey !== undefined || (place.agent !== undefined && hop.identityFiles.length > 0)
-      ? [['IdentitiesOnly', 'yes'] as const]
-      : []),
+    ...hopKeyArguments(settings, hop, owner, place),
     ...(hop.certificate === undefined
       ? []
       : [['CertificateFile', `${place.folder}/${keyFiles(owner).certificate}`] as const]),
@@ -171,6 +164,20 @@ function hopConfiguration(settings: Settings, chain: readonly Hop[], index: numb
       : included.map((file) => ['Include', quoted(literal(file))] as const)),
   ];
   return lines(options.map(([name, value]) => `${name} ${value}`));
+}
+
+/** The agent that a hop asks, and which of its keys, where it is the tunnel's: that has the keys of others as well. */
+function hopKeyArguments({login}: Settings, hop: Hop, name: string, place: LoginPlace): Options {
+  const agent = hop.privateKey === undefined ? login.agent : 'session';
+  const isKeyless = hop.privateKey === undefined && hop.identityFiles.length === 0;
+  const {privateKey} = isKeyless ? login : hop;
+  const identity = keyFiles(isKeyless ? ownerName() : name).identity;
+  const isNamed = privateKey !== undefined || hop.identityFiles.length > 0;
+  return [
+    ...agentArguments(agent, place),
+    ...(privateKey === undefined ? [] : [['IdentityFile', `${place.folder}/${identity}`] as const]),
+    ...(agent === 'session' && isNamed ? [['IdentitiesOnly', 'yes'] as const] : []),
+  ];
 }
 
 /** As glob(3) reads it. */

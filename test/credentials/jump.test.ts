@@ -12,7 +12,7 @@ import {
 import {basename, dirname, join} from 'node:path';
 import {promisify} from 'node:util';
 import {afterAll, beforeAll, describe, expect, test} from 'vitest';
-import {AutoSSH, type AutoSSHEvents, type AutoSSHOptions} from '../../src/index.js';
+import {AutoSSH, type AutoSSHEvents, type AutoSSHOptions, type SSHAgent} from '../../src/index.js';
 import {
   PasswordSshd,
   PrivateSshd,
@@ -39,6 +39,7 @@ import {
 } from '../support/index.js';
 import {HostProcess} from '../faults/host.js';
 import {once, quickRestart, rejection} from '../faults/scene.js';
+import {filledAgent} from './keys.js';
 
 const run = promisify(execFile);
 
@@ -108,6 +109,12 @@ async function newKey(): Promise<string> {
   return path;
 }
 
+/** What the ssh of the first hop reads. */
+function hopConfiguration(): string {
+  const all = temporaryEntries().map((entry) => join(entry, 'hop-1.config'));
+  return all.find(existsSync) ?? '';
+}
+
 interface Subject {
   readonly tunnel: AutoSSH;
   readonly events: Collection<AutoSSHEvents>;
@@ -143,9 +150,11 @@ async function failure(
   given: Partial<AutoSSHOptions>,
 ): Promise<{error: Error & Record<string, unknown>; events: Subject['events']}> {
   const {tunnel, events} = prepare(given);
-  const error = await rejection(tunnel.start());
-  await tunnel.stop();
-  return {error, events};
+  try {
+    return {error: await rejection(tunnel.start()), events};
+  } finally {
+    await tunnel.stop();
+  }
 }
 
 /** Which keys a server has let in, or refused, while something was done. */
@@ -170,27 +179,39 @@ describe('a way that ssh takes as it is', () => {
     expect(accepted).toEqual([await fingerprint(first.identityFile)]);
   });
 
-  test.each<[what: string, jump: () => NonNullable<AutoSSHOptions['jump']>]>([
+  const ways: readonly [what: string, jump: () => NonNullable<AutoSSHOptions['jump']>][] = [
     ['two in a string', () => 'first,second'],
     ['user, address and port', () => `${first.user}@${address(first)}`],
     ['URIs', () => `ssh://${first.user}@${address(first)},ssh://${address(second)}`],
     ['objects', () => [{host: '127.0.0.1', port: first.port, username: first.user}, 'second']],
-  ])("%s, with the tunnel's own key for all that name none", async (_what, jump) => {
-    const key = await newKey();
-    for (const sshd of [server, first, second]) appendFileSync(sshd.authorizedKeysFile, text(`${key}.pub`));
-    const config = join(folder, `with-agent-${basename(dirname(key))}`);
-    // In these an agent is ruled out.
-    writeFileSync(
-      config,
-      `${text(join(folder, 'bare_config'))}${text(join(folder, 'ssh_config')).replaceAll(/.*(?:IdentityAgent|IdentitiesOnly|IdentityFile).*\n/g, '')}`,
-    );
-    const {accepted} = await keysAt(first, async () =>
-      whileUp({jump: jump(), privateKey: text(key), configFile: config}, ({events}) => {
-        expect(events.of('start')[0]?.command).toContain(' -J ');
-      }),
-    );
-    expect(accepted).toEqual([await fingerprint(key)]);
+  ];
+  const configured = (): string => `${text(join(folder, 'bare_config'))}${text(join(folder, 'ssh_config'))}`;
+
+  test.each(ways)('%s, with the keys of ssh_config', async (_what, jump) => {
+    const config = join(temporaryFolder('config-'), 'ssh_config');
+    const keys = [server, first, second].map(({identityFile}) => `IdentityFile ${identityFile}\n`);
+    writeFileSync(config, `${keys.join('')}IdentitiesOnly yes\n${configured()}`);
+    await whileUp({jump: jump(), configFile: config}, ({events}) => {
+      expect(events.of('start')[0]?.command).toContain(' -J ');
+    });
   });
+
+  test.each(ways)(
+    '%s: not where the tunnel has a key, which is that of all hops that name none',
+    async (_what, jump) => {
+      const key = await newKey();
+      for (const sshd of [server, first, second]) appendFileSync(sshd.authorizedKeysFile, text(`${key}.pub`));
+      const config = join(temporaryFolder('config-'), 'ssh_config');
+      // These name other keys, and rule an agent out.
+      writeFileSync(config, configured());
+      const {accepted} = await keysAt(first, async () =>
+        whileUp({jump: jump(), privateKey: text(key), configFile: config}, ({events}) => {
+          expect(events.of('start')[0]?.command).not.toContain(' -J ');
+        }),
+      );
+      expect(accepted).toEqual([await fingerprint(key)]);
+    },
+  );
 
   test("'none' is straight, whatever ssh_config says", async () => {
     const config = join(folder, 'with-jump');
@@ -377,6 +398,94 @@ describe('the key of a hop', () => {
   });
 });
 
+describe('a hop without a key of its own', () => {
+  const forms: readonly [what: string, jump: () => NonNullable<AutoSSHOptions['jump']>][] = [
+    ['an address', () => `${first.user}@${address(first)}`],
+    ['with a host key', () => ({host: '127.0.0.1', port: first.port, hostKey: publicKey(first.hostKeyFile)})],
+  ];
+
+  /** To the server, with what is known of the addresses, and no more than these lines. */
+  function bare(...lines: readonly string[]): Partial<AutoSSHOptions> {
+    const configFile = join(temporaryFolder('config-'), 'ssh_config');
+    writeFileSync(configFile, [...lines, text(join(folder, 'bare_config'))].join('\n'));
+    return {configFile, host: '127.0.0.1', port: server.port, restart: {retries: 0}};
+  }
+
+  async function agentWith(...paths: readonly string[]): Promise<SSHAgent> {
+    return filledAgent(paths.map((path) => ({privateKey: text(path), publicKey: publicKey(path)})));
+  }
+
+  describe.each(forms)('%s', (_what, jump) => {
+    test.each<[what: string, lines: (socket: string) => readonly string[]]>([
+      ['an agent', (socket) => [`IdentityAgent ${socket}`]],
+      ['a file', () => ['IdentitiesOnly yes', `IdentityFile ${second.identityFile}`]],
+    ])("is offered the tunnel's, and none of %s that ssh_config names", async (_name, lines) => {
+      const key = await newKey();
+      for (const sshd of [server, first]) appendFileSync(sshd.authorizedKeysFile, text(`${key}.pub`));
+      await using agent = await agentWith(first.identityFile);
+      const seen = await keysAt(first, async () =>
+        whileUp({...bare(...lines(agent.socket)), privateKey: text(key), jump: jump()}),
+      );
+      expect(seen).toEqual({accepted: [await fingerprint(key)], failed: []});
+    });
+
+    test.each([false, 'session'] as const)(
+      'is offered none of an agent of ssh_config with agent: %s',
+      async (agent) => {
+        await using other = await agentWith(first.identityFile);
+        const seen = await keysAt(first, async () => {
+          const {error} = await failure({
+            ...bare(`IdentityAgent ${other.socket}`),
+            agent,
+            identityFile: server.identityFile,
+            jump: jump(),
+            restart: {retries: 0},
+          });
+          expect(error).toMatchObject({cause: {code: 'ERR_AUTOSSH_AUTH'}});
+        });
+        expect(seen).toEqual({accepted: [], failed: []});
+      },
+    );
+
+    test("is offered what is in the tunnel's agent, and not what is in that of ssh_config", async () => {
+      await using agent = await agentWith(first.identityFile);
+      await using other = await agentWith(second.identityFile);
+      const seen = await keysAt(first, async () =>
+        whileUp({
+          ...bare(`IdentityAgent ${other.socket}`),
+          agent: agent.socket,
+          identityFile: server.identityFile,
+          jump: jump(),
+        }),
+      );
+      expect(seen).toEqual({accepted: [await fingerprint(first.identityFile)], failed: []});
+    });
+
+    test('is offered what is in the agent of ssh_config, where the tunnel has that, too', async () => {
+      await using agent = await agentWith(first.identityFile);
+      const seen = await keysAt(first, async () =>
+        whileUp({...bare(`IdentityAgent ${agent.socket}`), identityFile: server.identityFile, jump: jump()}),
+      );
+      expect(seen).toEqual({accepted: [await fingerprint(first.identityFile)], failed: []});
+    });
+  });
+
+  test('hears of no key of another hop, before it or behind it', async () => {
+    const key = await newKey();
+    const keyless = {host: '127.0.0.1', port: first.port};
+    const keyed = {host: '127.0.0.1', port: second.port, privateKey: text(second.identityFile)};
+    for (const jump of [
+      [keyless, keyed],
+      [keyed, keyless],
+    ]) {
+      const seen = await keysAt(first, async () => {
+        await failure({...bare(), privateKey: text(key), jump});
+      });
+      expect(seen).toEqual({accepted: [], failed: [await fingerprint(key)]});
+    }
+  });
+});
+
 describe.concurrent('the configuration of the host', () => {
   const pinned = (): NonNullable<AutoSSHOptions['jump']> => ({host: 'first', hostKey: publicKey(first.hostKeyFile)});
 
@@ -423,11 +532,7 @@ describe.concurrent('the configuration of the host', () => {
     const path = join(folder, 'kerberos');
     writeFileSync(path, aliases({server, first}, ['IgnoreUnknown GSSAPIKeyExchange', 'GSSAPIKeyExchange yes']));
     await whileUp({configFile: path, jump: pinned()}, async () => {
-      const hop =
-        temporaryEntries()
-          .map((entry) => join(entry, 'hop-1.config'))
-          .find(existsSync) ?? '';
-      const {stdout} = await run('ssh', ['-G', '-F', hop, 'first']);
+      const {stdout} = await run('ssh', ['-G', '-F', hopConfiguration(), 'first']);
       // What this build does not know it does not do.
       expect(stdout).not.toMatch(/^gssapikeyexchange yes$/m);
     });

@@ -53,8 +53,9 @@ export interface LoginOptions extends KeyOptions {
   readonly keyboardInteractive?:
     ((prompts: string[], context: SecretContext) => readonly string[] | PromiseLike<readonly string[]>) | undefined;
   /**
-   * The ssh-agent: `'inherit'`, the one of `SSH_AUTH_SOCK` or of ssh_config; `'session'`, one of the tunnel's own, which ends with it;
-   * `false`, none; or the path of a socket (`-o IdentityAgent`). With `privateKey` it is always `'session'`. It is that of hops, too.
+   * The ssh-agent: `'inherit'`, the one of `SSH_AUTH_SOCK` or of ssh_config; `'session'`, one of the tunnel's own, which ends with it
+   * and is forwarded to nobody, unless raw options say so; `false`, none; or the path of a socket (`-o IdentityAgent`). With
+   * `privateKey` it is always `'session'`. It is that of hops, too.
    * @default 'inherit'
    */
   readonly agent?: 'inherit' | 'session' | (string & Record<never, never>) | false | undefined;

@@ -47,6 +47,7 @@ export function planLogin(settings: Settings, place: LoginPlace): Login & {reado
     options: [
       ...hostKeyArguments(hostKey, hostKeyFiles(place, ownerName()), place.kept.has(ownerName())),
       ...agentArguments(login.agent, place),
+      ...(login.agent === 'session' ? [unforwarded] : []),
       ...(login.privateKey === undefined ? [] : [['IdentitiesOnly', 'yes'] as const]),
       ...questionArguments(settings),
       ...(settings.jump === 'none' ? [['ProxyJump', 'none'] as const] : []),
@@ -85,6 +86,12 @@ function wayOf(
   const plain = hops.length > 0 && isPlain && isAsConfigured ? jumpArgument(hops) : undefined;
   return {plain, chain: plain === undefined ? hops : []};
 }
+
+/**
+ * Without a session ssh asks for no forwarding, but gives its agent to a server that opens a channel to it, if ssh_config has
+ * ForwardAgent (`client_request_agent` in clientloop.c): it could use all keys that are there.
+ */
+const unforwarded = ['ForwardAgent', 'no'] as const;
 
 function agentArguments(which: Settings['login']['agent'], {agent}: LoginPlace): Options {
   if (which === 'inherit') return [];
@@ -144,6 +151,7 @@ function hopConfiguration(settings: Settings, chain: readonly Hop[], index: numb
     ['BatchMode', 'yes'],
     ['ControlMaster', 'no'],
     ['ControlPath', 'none'],
+    unforwarded,
     ['LogLevel', 'INFO'],
     ...(settings.connectTimeout > 0 && settings.connectTimeout < Infinity
       ? [['ConnectTimeout', String(seconds(settings.connectTimeout))] as const]

@@ -486,6 +486,48 @@ describe('a hop without a key of its own', () => {
   });
 });
 
+// Without a session ssh asks for no forwarding, but gives its agent to a server that opens a channel to it all the same. sshd
+// does not: what ssh reads has to stand for what it would answer.
+describe("the tunnel's own agent is forwarded to nobody, whatever ssh_config says", () => {
+  const forwarding = async (...words: readonly string[]): Promise<string | undefined> =>
+    /^forwardagent (.*)$/m.exec((await run('ssh', ['-G', ...words])).stdout)?.[1];
+  /** What the ssh that runs makes of its command line. */
+  const ofTunnel = async ({pid = 0}: AutoSSH): Promise<string | undefined> => forwarding(...commandLine(pid).slice(1));
+  const config = (): string => {
+    const path = join(temporaryFolder('config-'), 'ssh_config');
+    writeFileSync(path, aliases({server, first}, ['ForwardAgent yes']));
+    return path;
+  };
+
+  test.each<[what: string, given: () => Partial<AutoSSHOptions>]>([
+    ['with a key in it', () => ({privateKey: text(server.identityFile)})],
+    ['with what the host puts into it', () => ({agent: 'session'})],
+  ])('%s: not to the server, unless sshOptions say so', async (_what, given) => {
+    const options = {...given(), configFile: config()};
+    await whileUp(options, async ({tunnel}) => {
+      expect(await ofTunnel(tunnel)).toBe('no');
+    });
+    await whileUp({...options, sshOptions: {ForwardAgent: true}}, async ({tunnel}) => {
+      expect(await ofTunnel(tunnel)).toBe('yes');
+    });
+  });
+
+  test.each<[what: string, given: () => Partial<AutoSSHOptions>]>([
+    ["the tunnel's key", () => ({privateKey: text(first.identityFile), jump: 'first'})],
+    ['a key of its own', () => ({jump: {host: 'first', privateKey: text(first.identityFile)}})],
+  ])('not to a hop with %s, even if sshOptions say so for the server', async (_what, given) => {
+    await whileUp({...given(), configFile: config(), sshOptions: {ForwardAgent: true}}, async () => {
+      expect(await forwarding('-F', hopConfiguration(), 'first')).toBe('no');
+    });
+  });
+
+  test("another's is, as configured", async () => {
+    await whileUp({configFile: config()}, async ({tunnel}) => {
+      expect(await ofTunnel(tunnel)).toBe('yes');
+    });
+  });
+});
+
 describe.concurrent('the configuration of the host', () => {
   const pinned = (): NonNullable<AutoSSHOptions['jump']> => ({host: 'first', hostKey: publicKey(first.hostKeyFile)});
 

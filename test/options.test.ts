@@ -312,19 +312,19 @@ const refused: [options: object, message: string][] = [
   ],
   [
     {heartbeat: {message: 5}},
-    'Expected `heartbeat.message` to be a string of at most 64 bytes without control characters, got `5` (number)',
+    'Expected `heartbeat.message` to be a string of at most 64 bytes without line feeds and NUL, got `5` (number)',
   ],
   [
     {heartbeat: {message: 'a\nb'}},
-    "Expected `heartbeat.message` to be a string of at most 64 bytes without control characters, got `'a\\nb'` (string)",
+    "Expected `heartbeat.message` to be a string of at most 64 bytes without line feeds and NUL, got `'a\\nb'` (string)",
   ],
   [
     {heartbeat: {message: 'é'.repeat(33)}},
-    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'é'.repeat(33)}'\` (string)`,
+    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without line feeds and NUL, got \`'${'é'.repeat(33)}'\` (string)`,
   ],
   [
     {heartbeat: {message: 'x'.repeat(65)}},
-    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without control characters, got \`'${'x'.repeat(65)}'\` (string)`,
+    `Expected \`heartbeat.message\` to be a string of at most 64 bytes without line feeds and NUL, got \`'${'x'.repeat(65)}'\` (string)`,
   ],
   [{heartbeat: {remotePort: 0}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`0\` (number)`],
   [{heartbeat: {remotePort: '80'}}, `Expected \`heartbeat.remotePort\` to be ${port}, got \`'80'\` (string)`],

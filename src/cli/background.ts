@@ -160,6 +160,11 @@ export class Background implements Elsewhere {
     if (this.#isTalking) this.#tell({type: 'complaint', message});
   }
 
+  /** Tells the process on the terminal why there will never be a tunnel. */
+  fail(message: string): void {
+    this.#part({type: 'failed', message});
+  }
+
   /** Lets the process on the terminal go once ssh has been started, or tells it why that will never be, if nobody has yet. */
   accompany(tunnel: AutoSSH): void {
     this.#hasComplained = false;

@@ -61,8 +61,7 @@ async function main(): Promise<number> {
       }
     }
   } catch (error) {
-    // A wrong option of the library is a wrong value on the command line.
-    if (!(error instanceof CommandLineError) && !(error instanceof TypeError)) throw error;
+    if (!(error instanceof CommandLineError)) throw error;
     await complain(error);
     return 1;
   }
@@ -75,9 +74,8 @@ async function print(text: string): Promise<number> {
   return 0;
 }
 
-async function complain(error: Error): Promise<void> {
+async function complain(error: InstanceType<typeof CommandLineError>): Promise<void> {
   process.stderr.write(`autossh: ${error.message}\n`);
-  if (!(error instanceof CommandLineError)) return;
   if (error.showUsage) {
     const {usageShort} = await import('./usage.js');
     process.stderr.write(usageShort('autossh'));

@@ -48,7 +48,18 @@ async function runTunnel(
   const agent = line.agent ? await openAgent(line, signals, log, background) : undefined;
   const notifier = process.env['NOTIFY_SOCKET'] === undefined ? undefined : await openNotifier(log);
   const env = {...(notifier?.env ?? process.env), ...(agent && {SSH_AUTH_SOCK: agent.socket})};
-  const tunnel = new AutoSSH({...optionsOf(line), env});
+  let tunnel: AutoSSH;
+  try {
+    tunnel = new AutoSSH({...optionsOf(line), env});
+  } catch (error) {
+    await agent?.close();
+    if (!(error instanceof TypeError)) throw error;
+    // A wrong option of the library is a wrong value on the command line.
+    log.write('err', error.message, 'command-line');
+    if (background) background.fail(error.message);
+    else log.complain(error.message);
+    return 1;
+  }
   notifier?.attach(tunnel);
   const code = report(tunnel, line, log);
   // Before a signal that came early can end it.

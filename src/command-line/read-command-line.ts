@@ -44,6 +44,9 @@ export function readCommandLine(
   const monitor = needsDestination
     ? readMonitor(sorted.monitor ?? filled(merged['AUTOSSH_PORT']), choosePort)
     : undefined;
+  // autossh, which sends it as it is, reads as many bytes as it has sent, and no lines.
+  if (monitor && /[\n\0]/.test(times.message))
+    throw new CommandLineError('echo message may have no line break: a beat is one line', false, true);
   const shell = sorted.long.get('completion');
   if (shell !== undefined && shell !== 'bash' && shell !== 'zsh' && shell !== 'fish')
     throw new CommandLineError(`no completions for "${shell}": bash, zsh and fish have some`, true);

@@ -114,9 +114,40 @@ test.each([
     {AUTOSSH_PATH: '/nowhere/ssh'},
     'autossh: ssh could not be started: /nowhere/ssh was not found\n',
   ],
+  [
+    'a message that no beat can carry',
+    ['-M', '20000', '-f', 'host'],
+    {AUTOSSH_MESSAGE: 'a\nb'},
+    'autossh: echo message may have no line break: a beat is one line\n',
+  ],
+  [
+    'what only the library finds wrong',
+    ['-M', '0', '-f', 'host'],
+    {AUTOSSH_PATH: '/a\nb'},
+    /^autossh: Expected `sshPath` to be [^\n]*\n$/,
+  ],
 ])('%s is told on the terminal', async (_what, args, env, stderr) => {
-  expect(await autossh(args, env)).toEqual({code: 1, stdout: '', stderr});
+  expect(await autossh(args, env)).toEqual({
+    code: 1,
+    stdout: '',
+    stderr: typeof stderr === 'string' ? stderr : expect.stringMatching(stderr),
+  });
   expect(existsSync(pidFile)).toBe(false);
+});
+
+test.each([
+  [
+    'a message that no beat can carry',
+    ['-M', '20000', '-f', 'host'],
+    {AUTOSSH_MESSAGE: 'a\nb'},
+    'echo message may have',
+  ],
+  ['what only the library finds wrong', ['-M', '0', '-f', 'host'], {AUTOSSH_PATH: '/a\nb'}, 'Expected `sshPath`'],
+  ['the same in the foreground', ['-M', '0', 'host'], {AUTOSSH_PATH: '/a\nb'}, 'Expected `sshPath`'],
+])('%s is in the log', async (_what, args, env, says) => {
+  const file = join(folder, `wrong-${args.join('')}-${says}.log`.replaceAll(/[ `]/g, ''));
+  expect(await autossh(args, {...env, AUTOSSH_LOGFILE: file})).toMatchObject({code: 1});
+  expect(readFileSync(file, 'utf8')).toContain(`]: ${says}`);
 });
 
 test.skipIf(findProgram('prlimit') === undefined)(

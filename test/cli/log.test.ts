@@ -212,11 +212,11 @@ test.skipIf(!canMount)(
   },
 );
 
-test('a beat looks like one of autossh', async () => {
+test.each(['from me', 'from\tme\u0001\u0085\r'])('a beat looks like one of autossh: %j', async (message) => {
   const beats: string[] = [];
   const echo = await serve({}, (socket) => {
     socket.on('data', (data) => {
-      beats.push(data.toString('latin1'));
+      beats.push(data.toString());
       socket.write(data);
     });
   });
@@ -227,12 +227,12 @@ test('a beat looks like one of autossh', async () => {
       // What ssh would forward, the test does.
       AUTOSSH_PATH: join(import.meta.dirname, '../fixtures/sleeping-ssh'),
       AUTOSSH_POLL: '1',
-      AUTOSSH_MESSAGE: 'from me',
+      AUTOSSH_MESSAGE: message,
     },
   });
   await command.says(/connection ok/, {times: 2});
   const [first = '', second = ''] = beats;
-  const pattern = new RegExp(`^${hostname()} autossh ${String(command.pid)} \\d{20,39} from me\\r\\n$`);
+  const pattern = new RegExp(`^${hostname()} autossh ${String(command.pid)} \\d{20,39} ${message}\\r\\n$`);
   expect(first).toMatch(pattern);
   expect(second).toMatch(pattern);
   expect(second).not.toBe(first);

@@ -128,6 +128,17 @@ describe('what is refused', () => {
     expect(complaint('-M 0 h', {AUTOSSH_MESSAGE: 'é'.repeat(33)})[0]).toBe('echo message may only be 64 bytes long');
     expect(complaint('-M 0 h', {AUTOSSH_MESSAGE: 'é'.repeat(32)})[0]).toBe('');
   });
+
+  test('a message of several lines, where there are beats to carry it: they are lines', () => {
+    const says = 'echo message may have no line break: a beat is one line';
+    expect(complaint('-M 20000 h', {AUTOSSH_MESSAGE: 'a\nb'})).toEqual([says, false]);
+    expect(complaint('-M 20000 h', {AUTOSSH_MESSAGE: 'a\0b'})).toEqual([says, false]);
+    expect(complaint('-M 0 h', {AUTOSSH_MESSAGE: 'a\nb'})[0]).toBe('');
+    const odd = 'a\tb\u001B\u0085\r';
+    expect(
+      resolveOptions(optionsFromCommandLine(words('-M 20000 h'), {AUTOSSH_MESSAGE: odd}), {}).heartbeat,
+    ).toMatchObject({message: odd});
+  });
 });
 
 describe('times, in milliseconds', () => {

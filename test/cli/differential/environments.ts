@@ -93,6 +93,27 @@ const logging: CommandLine[] = [
 const message: CommandLine[] = [
   ...each('AUTOSSH_MESSAGE', ['', 'hello', 'm'.repeat(64), 'ü'.repeat(32)]),
   ...each('AUTOSSH_MESSAGE', ['m'.repeat(65), 'ü'.repeat(33)], wrongValue),
+  ...each('AUTOSSH_MESSAGE', ['a\nb']),
+  ...['a\tb', 'a\rb', '\u001B[2J'].map((value) => line('-M 20000 host', {AUTOSSH_MESSAGE: value})),
+  line(
+    '-M 20000 host',
+    {AUTOSSH_MESSAGE: 'a\nb'},
+    {
+      why: 'a beat is one line',
+      original: {
+        starts: [['-L', '20000:127.0.0.1:20000', '-R', '20000:127.0.0.1:20001', 'host']],
+        exit: 0,
+        log: ['starting ssh (count 1)', 'ssh child pid is N', 'ssh exited with status 0; autossh exiting'],
+        stderr: 'nothing',
+      },
+      ours: {
+        starts: [],
+        exit: 1,
+        log: ['echo message may have no line break: a beat is one line'],
+        stderr: 'something',
+      },
+    },
+  ),
 ];
 
 const pidFile: CommandLine[] = [

@@ -16,7 +16,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export function line(words: string, env: Environment = {}, deviates?: Deviation<Observed>): CommandLine {
   const args = words.split(' ').filter((word) => word !== '');
   const settings = Object.entries(env).map(([name, value]) =>
-    value === undefined ? `-u ${name}` : `${name}='${value}'`,
+    value === undefined ? `-u ${name}` : `${name}='${visible(value)}'`,
   );
   return {
     name: [...settings, 'autossh', words].join(' '),
@@ -24,6 +24,11 @@ export function line(words: string, env: Environment = {}, deviates?: Deviation<
     env: {AUTOSSH_GATETIME: '0', ...env},
     ...(deviates && {deviates}),
   };
+}
+
+/** With its control characters as they are written in a string. */
+function visible(text: string): string {
+  return text.replace(/\p{Cc}/gu, (one) => JSON.stringify(one).slice(1, -1));
 }
 
 /** The same in an environment of no interest. */

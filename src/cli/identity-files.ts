@@ -1,5 +1,5 @@
 import {execFile} from 'node:child_process';
-import {hostname, userInfo} from 'node:os';
+import {expand} from './expand.js';
 
 /** An ssh that is to be asked, and for whom. */
 export interface SSHCommand {
@@ -54,16 +54,9 @@ export function parseIdentities(output: string, env: NodeJS.ProcessEnv): Identit
     values.set(keyword, [...(values.get(keyword) ?? []), line.slice(end + 1)]);
   }
   const first = (keyword: string): string | undefined => values.get(keyword)?.[0];
-  const tokens = {
-    h: first('hostname'),
-    k: first('hostkeyalias') ?? first('host'),
-    n: first('host'),
-    p: first('port'),
-    r: first('user'),
-  };
   const files = (values.get('identityfile') ?? [])
     .filter((file) => file.toLowerCase() !== 'none')
-    .map((file) => expand(file, tokens, env))
+    .map((file) => expand(file, first, env))
     .filter((file) => file !== undefined);
   return {
     files: [...new Set(files)],
@@ -76,36 +69,4 @@ export function parseIdentities(output: string, env: NodeJS.ProcessEnv): Identit
 /** Some versions print the one, others the other. */
 function isNo(value: string): boolean {
   return value === 'no' || value === 'false';
-}
-
-/**
- * Does what `-G` leaves to be done (ssh_config(5), TOKENS; `load_public_identity_files` in ssh.c). `undefined`: it is not
- * known what ssh would make of it, such as of `%C`, whose making has changed over the versions.
- */
-function expand(
-  path: string,
-  tokens: Readonly<Record<string, string | undefined>>,
-  env: NodeJS.ProcessEnv,
-): string | undefined {
-  // As ssh does: not HOME, but what the system's table of users says.
-  const {homedir: home, username, uid} = userInfo();
-  const all: Readonly<Record<string, string | undefined>> = {
-    ...tokens,
-    '%': '%',
-    d: home,
-    i: String(uid),
-    l: hostname(),
-    L: hostname().split('.', 1)[0],
-    u: username,
-  };
-  if (/^~[^/]/.test(path)) return undefined;
-  const unknown: string[] = [];
-  const expanded = path
-    .replace(/^~\/*/, () => `${home.replace(/\/$/, '')}/`)
-    .replace(/%(.)|\$\{(\w+)\}/g, (part, token: string | undefined, name: string | undefined) => {
-      const value = token === undefined ? env[name ?? ''] : all[token];
-      if (value === undefined) unknown.push(part);
-      return value ?? '';
-    });
-  return unknown.length === 0 ? expanded : undefined;
 }

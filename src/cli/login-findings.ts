@@ -23,7 +23,12 @@ const login: Row = (facts) => {
     found.push({severity: 'risk', about, title: `the key ${path} is not private`, effect, advice: `chmod 600 ${path}`});
   }
   const others = ['hostbasedauthentication', 'gssapiauthentication'].some((key) => valueOf(facts, key) === 'yes');
-  if (others || valueOf(facts, 'pkcs11provider') !== '' || keys.some(({state}) => state === 'unknown')) {
+  if (
+    others ||
+    valueOf(facts, 'pkcs11provider') !== '' ||
+    agent.unknown ||
+    keys.some(({state}) => state === 'unknown')
+  ) {
     return [...found, {severity: 'unknown', about, title: 'whether a login needs somebody there'}];
   }
   const reason = asksNobody ? 'BatchMode yes' : 'in the background (-f)';

@@ -2,10 +2,10 @@ import {lookup} from 'node:dns/promises';
 import {once} from 'node:events';
 import {existsSync, readFileSync} from 'node:fs';
 import {connect, isIP} from 'node:net';
-import {homedir} from 'node:os';
 import {setTimeout as sleep} from 'node:timers/promises';
 import {bindAddresses, isLoopback} from './addresses.js';
 import {type AskedForward, type EffectiveConfiguration, run} from './effective-configuration.js';
+import {expand, type Lookup} from './expand.js';
 import {type Holder, holderOf, type Listening, vacancies} from './listening.js';
 
 /** Whether a key can log in with nobody there. */
@@ -21,7 +21,7 @@ export interface Machine {
   readonly master: boolean;
   /** The key files that are there. */
   readonly keys: readonly {readonly path: string; readonly state: KeyState}[];
-  readonly agent: {readonly running: boolean; readonly keys: number};
+  readonly agent: {readonly running: boolean; readonly keys: number; readonly unknown?: true};
   /** Whether known_hosts has the server. */
   readonly hostKey: 'known' | 'unknown' | 'unknowable';
   /** Whether the name of the server has an address. `unasked`: it is one, or a proxy is to find it. */
@@ -38,20 +38,16 @@ export async function examine(
   monitor: {readonly port: number; readonly echoPort?: number} | undefined,
   env: NodeJS.ProcessEnv,
 ): Promise<Machine> {
-  const value = (key: string): string => configuration.values.get(key)?.[0] ?? '';
+  const first: Lookup = (key) => configuration.values.get(key)?.[0];
+  const value = (key: string): string => first(key) ?? '';
   const local = configuration.forwards.filter(({kind}) => kind !== 'R');
-  const agent = await agentOf(value('identityagent'), env);
+  const agent = await agentOf(first, env);
   const keepAlive = kernelKeepAlive();
   const [ports, master, keys, hostKey, name] = await Promise.all([
     portsOf(local, monitor, value),
     answers(value('controlpath')),
-    Promise.all(
-      (configuration.values.get('identityfile') ?? [])
-        .map((path) => expand(path, value))
-        .filter((path) => existsSync(path) || existsSync(`${path}.pub`))
-        .map(async (path) => ({path, state: await keyState(path, agent.fingerprints, env)})),
-    ),
-    hostKeyOf(value, env),
+    keysOf(configuration.values.get('identityfile') ?? [], first, agent.fingerprints, env),
+    hostKeyOf(first, env),
     nameOf(value),
   ]);
   return {
@@ -59,7 +55,7 @@ export async function examine(
     pathsTaken: local.flatMap(({listen}) => ('path' in listen && existsSync(listen.path) ? [listen.path] : [])),
     master,
     keys,
-    agent: {running: agent.running, keys: agent.fingerprints.length},
+    agent: {running: agent.running, keys: agent.fingerprints.length, ...(agent.unknown && {unknown: true})},
     hostKey,
     name,
     ...(keepAlive && {keepAlive}),
@@ -104,16 +100,36 @@ async function answers(controlPath: string): Promise<boolean> {
 interface Agent {
   readonly running: boolean;
   readonly fingerprints: readonly string[];
+  /** It cannot be told where it would be. */
+  readonly unknown?: true;
 }
 
-async function agentOf(setting: string, env: NodeJS.ProcessEnv): Promise<Agent> {
+async function agentOf(first: Lookup, env: NodeJS.ProcessEnv): Promise<Agent> {
+  const setting = first('identityagent') ?? '';
   const variable = /^\$\{?(\w+)\}?$/.exec(setting)?.[1] ?? 'SSH_AUTH_SOCK';
-  const named = setting === '' || setting === 'SSH_AUTH_SOCK' || setting.startsWith('$');
-  const socket = named ? env[variable] : setting;
+  const named = setting === '' || setting === 'SSH_AUTH_SOCK' || /^\$\{?\w+\}?$/.test(setting);
+  const socket = named ? env[variable] : expand(setting, first, env);
+  if (!named && socket === undefined) return {running: false, fingerprints: [], unknown: true};
   if (setting === 'none' || socket === undefined || socket === '') return {running: false, fingerprints: []};
   const {code, stdout} = await run('ssh-add', ['-l'], {...env, SSH_AUTH_SOCK: socket});
   // 1: it has no keys. 2: it does not answer.
   return {running: code === 0 || code === 1, fingerprints: code === 0 ? (stdout.match(/\bSHA256:\S+/g) ?? []) : []};
+}
+
+/** The key files that are there, and those of which nobody can tell whether they are. */
+async function keysOf(
+  paths: readonly string[],
+  first: Lookup,
+  agent: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<Machine['keys']> {
+  const found = paths.map(async (path) => {
+    const file = expand(path, first, env);
+    if (file === undefined) return {path, state: 'unknown'} as const;
+    if (!existsSync(file) && !existsSync(`${file}.pub`)) return undefined;
+    return {path: file, state: await keyState(file, agent, env)};
+  });
+  return (await Promise.all(found)).filter((one) => one !== undefined);
 }
 
 async function keyState(path: string, agent: readonly string[], env: NodeJS.ProcessEnv): Promise<KeyState> {
@@ -127,18 +143,23 @@ async function keyState(path: string, agent: readonly string[], env: NodeJS.Proc
   return stderr.includes('UNPROTECTED PRIVATE KEY') ? 'unprotected' : 'unknown';
 }
 
-async function hostKeyOf(value: (key: string) => string, env: NodeJS.ProcessEnv): Promise<Machine['hostKey']> {
+async function hostKeyOf(first: Lookup, env: NodeJS.ProcessEnv): Promise<Machine['hostKey']> {
+  const value = (key: string): string => first(key) ?? '';
   if (value('knownhostscommand') !== '' || value('verifyhostkeydns') === 'true') return 'unknowable';
   const [alias, host, port] = [value('hostkeyalias'), value('hostname'), value('port')];
   if (value('nohostauthenticationforlocalhost') === 'yes' && isLoopback(host)) return 'known';
   // A key that is known without its port counts as well: check_host_key() of sshconnect.c.
   const names = alias !== '' ? [alias] : port === '22' ? [host] : [`[${host}]:${port}`, host];
   const files = `${value('userknownhostsfile')} ${value('globalknownhostsfile')}`.split(' ');
-  const there = files.map((file) => expand(file, value)).filter((file) => existsSync(file));
+  const named = files.filter((file) => file !== '' && file !== 'none').map((file) => expand(file, first, env));
+  // What does not begin at the root may be the rest of a name with a blank in it.
+  const areClear = named.every((file) => file?.startsWith('/'));
+  const there = named.flatMap((file) => (file !== undefined && existsSync(file) ? [file] : []));
   const searches = names.flatMap((name) => there.map(async (file) => run('ssh-keygen', ['-F', name, '-f', file], env)));
   const found = await Promise.all(searches);
   if (found.some(({missing}) => missing !== undefined)) return 'unknowable';
-  return found.some(({code}) => code === 0) ? 'known' : 'unknown';
+  if (found.some(({code}) => code === 0)) return 'known';
+  return areClear ? 'unknown' : 'unknowable';
 }
 
 /** In milliseconds: a name service that is gone is asked for long. */
@@ -159,18 +180,6 @@ async function nameOf(value: (key: string) => string): Promise<Machine['name']> 
   const name = await Promise.race([found, unanswered]);
   late.abort();
   return name;
-}
-
-/** The tokens that key files are usually named with; ssh_config(5), TOKENS. */
-function expand(path: string, value: (key: string) => string): string {
-  const tokens: Record<string, string> = {
-    d: homedir(),
-    h: value('hostname'),
-    r: value('user'),
-    p: value('port'),
-    '%': '%',
-  };
-  return path.replace(/^~(?=\/)/, homedir()).replace(/%(.)/g, (token, letter: string) => tokens[letter] ?? token);
 }
 
 function kernelKeepAlive(): Machine['keepAlive'] {

@@ -1,9 +1,11 @@
 import {type ChildProcess, execFileSync, spawn} from 'node:child_process';
 import {chmodSync, existsSync, readdirSync, writeFileSync} from 'node:fs';
+import {userInfo} from 'node:os';
 import {join} from 'node:path';
 import {afterAll, afterEach, beforeAll, describe, expect, test} from 'vitest';
 import {doctor} from '../../src/cli/doctor.js';
-import {effectiveConfiguration} from '../../src/cli/effective-configuration.js';
+import {effectiveConfiguration, parseConfiguration} from '../../src/cli/effective-configuration.js';
+import {examine} from '../../src/cli/machine.js';
 import type {CommandLine} from '../../src/index.js';
 import {
   PrivateSshd,
@@ -532,6 +534,40 @@ describe('logging in with nobody there', () => {
     chmodSync(path, 0o644);
     const {flat} = await diagnose(['-F', only(path), '-N', 'tunnel']);
     expect(flat).toMatch(/! the key \S+\/public is not private .* → chmod 600/);
+  });
+
+  test('files that are named with tokens and variables', async () => {
+    const path = keyWith('', `id_${userInfo().username}`);
+    const named = only(join(sshd.folder, 'id_%u'), 'BatchMode yes', 'UserKnownHostsFile ${KH}/known_hosts');
+    const env = {...process.env, KH: sshd.folder};
+    const {code, flat} = await diagnose(['-F', named, '-N', 'tunnel'], {env});
+    expect(flat).toContain(`✔ the key ${path} needs no passphrase`);
+    expect(flat).toContain('✔ the key of 127.0.0.1 is known');
+    expect(code).toBe(0);
+  });
+
+  test('a key file of which nobody can tell where it is may let somebody in', async () => {
+    const {code, flat} = await diagnose(['-F', only('/nowhere/id_%C', 'BatchMode yes'), '-N', 'tunnel']);
+    expect(flat).toContain('? whether a login needs somebody there');
+    expect(code).toBe(0);
+  });
+
+  test.each([
+    ['identityfile', '${FOLDER}/id_%u-%r', {keys: [{path: 'FOLDER/id_USER-me', state: 'open'}]}],
+    ['identityfile', '${NOWHERE}/id', {keys: [{path: '${NOWHERE}/id', state: 'unknown'}]}],
+    ['userknownhostsfile', '${FOLDER}/known_hosts', {hostKey: 'known'}],
+    ['userknownhostsfile', '${NOWHERE}/known_hosts', {hostKey: 'unknowable'}],
+    ['userknownhostsfile', '~nobody/known_hosts', {hostKey: 'unknowable'}],
+    ['userknownhostsfile', '/with a blank/known_hosts', {hostKey: 'unknowable'}],
+    ['userknownhostsfile', 'none', {hostKey: 'unknown'}],
+    ['identityagent', '${NOWHERE}/agent', {agent: {running: false, keys: 0, unknown: true}}],
+  ])('where ssh -G leaves it to be done: %s %s', async (keyword, path, expected) => {
+    keyWith('', `id_${userInfo().username}-me`);
+    const said = `user me\nhost tunnel\nhostname 127.0.0.1\nport ${String(sshd.port)}\n${keyword} ${path}`;
+    const configuration = {values: parseConfiguration(said), forwards: [], command: false, warnings: []};
+    const found = await examine(configuration, undefined, {PATH: process.env['PATH'], FOLDER: sshd.folder});
+    const wanted = JSON.stringify(expected).replace('FOLDER/', `${sshd.folder}/`).replace('USER', userInfo().username);
+    expect(found).toMatchObject(JSON.parse(wanted) as object);
   });
 
   test('a server that is not in known_hosts', async () => {

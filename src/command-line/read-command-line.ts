@@ -31,12 +31,11 @@ export function readCommandLine(
   environment: NodeJS.ProcessEnv,
   choosePort: () => number,
 ): CommandLine {
-  // autossh reads its environment first, so what is wrong there is said first, whatever the command line asks for.
-  const fromEnvironment = readTimes(environment);
-  const sorted = sortTokens(tokens, environment['POSIXLY_CORRECT'] !== undefined);
-  const merged = override(environment, sorted);
-  const times = sorted.long.size > 0 ? readTimes(merged) : fromEnvironment;
+  const sorted = sort(tokens, environment);
   const action = sorted.version ? 'version' : (actions.find((name) => sorted.long.has(name)) ?? 'run');
+  const merged = override(environment, sorted);
+  // autossh fails for what is wrong there whatever it is asked for, but has no such options.
+  const times = readTimes(action === 'help' || action === 'completion' ? {} : merged);
   const needsDestination = action === 'run' || action === 'status' || action === 'doctor';
   if (needsDestination && sorted.operands.length === 0) throw new CommandLineError('no destination is given', true);
   if (action === 'status' && sorted.background)
@@ -81,6 +80,16 @@ export function readCommandLine(
       ...(isShort ? [`short poll time: adjusting net timeouts to ${String(Math.floor(halfPoll))}`] : []),
     ],
   };
+}
+
+/** autossh reads its environment first, so what is wrong there is said first. */
+function sort(tokens: readonly string[], environment: NodeJS.ProcessEnv): Sorted {
+  try {
+    return sortTokens(tokens, environment['POSIXLY_CORRECT'] !== undefined);
+  } catch (error) {
+    readTimes(environment);
+    throw error;
+  }
 }
 
 /** A variable that is set to nothing is as good as none. */

@@ -189,6 +189,17 @@ describe('times, in milliseconds', () => {
     });
   });
 
+  test('an option wins over a variable that is wrong, and where nothing is run no variable is looked at', () => {
+    expect(read('--poll 5 -M 0 h', {AUTOSSH_POLL: '10m'})).toMatchObject({poll: 5_000});
+    expect(read('--log-level=7 -M 0 h', {AUTOSSH_LOGLEVEL: 'debug'})).toMatchObject({logLevel: 7});
+    expect(complaint('--poll 5 -M 0 h', {AUTOSSH_FIRST_POLL: '10m'})[0]).toBe('invalid first poll time "10m"');
+    expect(complaint('--version', {AUTOSSH_POLL: '10m'})[0]).toBe('invalid poll time "10m"');
+    expect(complaint('--help -V', {AUTOSSH_POLL: '10m'})[0]).toBe('invalid poll time "10m"');
+    expect(complaint('--poll 5s --nope h', {AUTOSSH_GATETIME: '10m'})[0]).toBe('invalid gate time "10m"');
+    for (const text of ['--help', '--completion zsh', '--poll 5s --help'])
+      expect(complaint(text, {AUTOSSH_POLL: '10m', AUTOSSH_MESSAGE: 'm'.repeat(65)})).toEqual(['', false]);
+  });
+
   test('what autossh says about them', () => {
     expect(read('-M 0 h', {AUTOSSH_POLL: '9', AUTOSSH_FIRST_POLL: '8', AUTOSSH_MAXLIFETIME: '5'}).notes).toEqual([
       'poll time is greater than lifetime, dropping poll time to 5',

@@ -1,5 +1,6 @@
 import type {Finding} from './finding.js';
-import {duration, type Unnoticed} from './heartbeat-findings.js';
+import type {Unnoticed} from './heartbeat-findings.js';
+import {duration, oneLine} from './status-words.js';
 
 /** What the parts of a report look like. */
 export type Tone = 'bad' | 'doubtful' | 'good' | 'strong' | 'quiet';
@@ -26,7 +27,7 @@ export function report({destination, found, unnoticed}: Report, paint: Paint, wi
   const beat = [...of('fine', 'heartbeat'), ...of('unknown', 'heartbeat')];
   const well = [...of('fine', 'configuration'), ...of('unknown', 'configuration')];
   const long = unnoticed.seconds > tooLong;
-  const time = unnoticed.seconds === Infinity ? 'for ever' : `at most ${duration(unnoticed.seconds)}`;
+  const time = unnoticed.seconds === Infinity ? 'for ever' : `at most ${duration(unnoticed.seconds * 1_000)}`;
   const sections: readonly (readonly [string, readonly string[]])[] = [
     ['What breaks', show(broken)],
     ['What is risky', show(risky)],
@@ -82,10 +83,13 @@ function verdict(broken: readonly Finding[], risky: readonly Finding[], paint: P
   return say('good', '✔ Nothing stands in the way of this tunnel.');
 }
 
-/** Breaks a text into lines between words; an option and its value are one word. */
+/**
+ * Breaks a text into lines between words; an option and its value are one word. A terminal obeys none of them, from wherever
+ * they come.
+ */
 function wrapped(text: string, width: number, indent: string): string[] {
   const lines: string[] = [];
-  for (const word of text.match(/-[a-zA-Z] (?=\S)\S+|\S+/g) ?? []) {
+  for (const word of oneLine(text).match(/-[a-zA-Z] (?=\S)\S+|\S+/g) ?? []) {
     const last = lines.at(-1);
     if (last !== undefined && last.length + 1 + word.length <= width) {
       lines[lines.length - 1] = `${last} ${word}`;

@@ -5,6 +5,7 @@ import {type Paint, report, type Tone} from './doctor-report.js';
 import {effectiveConfiguration, type Refusal} from './effective-configuration.js';
 import {longestUnnoticed} from './heartbeat-findings.js';
 import {examine} from './machine.js';
+import {oneLine} from './status-words.js';
 
 /** Where a report goes: a terminal, or not. */
 export interface Output {
@@ -91,8 +92,8 @@ function refusal({sshPath}: CommandLine, {refused, message}: Refusal, paint: Pai
     },
   }[refused];
   return [
-    paint('strong', title),
-    ...message.split('\n').map((text) => `  ${paint('bad', '✖')} ${text}`),
+    paint('strong', oneLine(title)),
+    ...message.split('\n').map((text) => `  ${paint('bad', '✖')} ${oneLine(text)}`),
     ...(remedy === undefined ? [] : [`    → ${paint('strong', remedy)}`]),
     '',
     paint('bad', '✖ This tunnel will not start.'),

@@ -1,6 +1,7 @@
 import {spawn} from 'node:child_process';
 import type {Readable} from 'node:stream';
 import {text} from 'node:stream/consumers';
+import type {CommandLine} from '../index.js';
 
 /** A forward that ssh was asked for, on the command line or in the configuration. */
 export interface AskedForward {
@@ -36,7 +37,7 @@ export async function effectiveConfiguration(
     sshPath,
     sshArguments,
     monitor,
-  }: {sshPath: string; sshArguments: readonly string[]; monitor?: {readonly port: number} | undefined},
+  }: {sshPath: string; sshArguments: readonly string[]; monitor?: CommandLine['monitor']},
   env: NodeJS.ProcessEnv,
 ): Promise<EffectiveConfiguration | Refusal> {
   const {end, command, logFile} = landmarks(sshArguments);
@@ -67,7 +68,7 @@ export async function effectiveConfiguration(
   const forwards = forwardLines(withForwards.stdout).flatMap((line): AskedForward[] => {
     const forward = parseForward(line);
     if (!forward) return [];
-    if (monitor && isMonitors(forward, monitor.port)) return [{...forward, origin: 'monitor'}];
+    if (monitor && isMonitors(forward, monitor)) return [{...forward, origin: 'monitor'}];
     return [{...forward, origin: !own || own.includes(line) ? 'command line' : 'configuration'}];
   });
   return {values: parseConfiguration(answer.stdout), forwards, command, warnings};
@@ -103,9 +104,14 @@ function forwardLines(stdout: string): string[] {
   return stdout.split('\n').filter((line) => /^(local|remote|dynamic)forward /i.test(line));
 }
 
-function isMonitors({kind, listen, target}: Omit<AskedForward, 'origin'>, port: number): boolean {
+/** Whether it is one that autossh asks for; one of the user's may have the same port and lead elsewhere. */
+function isMonitors(
+  {kind, listen, target}: Omit<AskedForward, 'origin'>,
+  {port, echoPort}: NonNullable<CommandLine['monitor']>,
+): boolean {
   const bare = 'port' in listen && listen.host === undefined && listen.port === port;
-  return bare && kind !== 'D' && target?.startsWith('[127.0.0.1]:') === true;
+  const leadsTo = {L: echoPort ?? port, R: echoPort === undefined ? port + 1 : undefined, D: undefined}[kind];
+  return bare && leadsTo !== undefined && target === `[127.0.0.1]:${String(leadsTo)}`;
 }
 
 /** Letters of ssh's options that have an argument: `getopt` in ssh.c. */

@@ -1,4 +1,5 @@
 import type {CommandLine} from '../index.js';
+import {isLoopback} from './addresses.js';
 import type {AskedForward, EffectiveConfiguration} from './effective-configuration.js';
 import type {Machine} from './machine.js';
 
@@ -31,6 +32,12 @@ export type Row = (facts: Facts) => readonly Finding[];
 /** The value of a keyword as `ssh -G` prints it; empty where it prints none. */
 export function valueOf({configuration}: Facts, keyword: string): string {
   return configuration.values.get(keyword)?.[0] ?? '';
+}
+
+/** Whether the server is this machine, with nothing on the way there. */
+export function isThisMachine(facts: Facts): boolean {
+  const isDirect = valueOf(facts, 'proxyjump') === '' && valueOf(facts, 'proxycommand') === '';
+  return isDirect && isLoopback(valueOf(facts, 'hostname'));
 }
 
 /** What ssh does once it is connected. */

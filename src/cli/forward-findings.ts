@@ -1,9 +1,10 @@
-import {bindAddresses} from './addresses.js';
+import {bindAddresses, isLoopback} from './addresses.js';
 import type {AskedForward} from './effective-configuration.js';
 import {
   afterFailure,
   type Facts,
   type Finding,
+  isThisMachine,
   printed,
   type Row,
   sessionOf,
@@ -94,22 +95,45 @@ const inherited: Row = (facts) => {
   return [{severity: 'risk', about, title, effect, advice: 'a Host of its own for this tunnel'}];
 };
 
-/** One port of this machine for two. */
+/** One port of this machine, or of the server, for two. */
 const twice: Row = (facts) => {
   const {monitor} = facts.line;
   const seen = new Map<string, string>();
-  if (monitor && monitor.echoPort === undefined) seen.set(`127.0.0.1 ${monitor.port + 1}`, 'the heartbeat');
+  if (monitor && monitor.echoPort === undefined) seen.set(`127.0.0.1 ${monitor.port + 1}`, heartbeat);
   return facts.configuration.forwards.flatMap((forward): Finding[] => {
     const {listen, kind, origin} = forward;
-    if (kind === 'R' || !('port' in listen)) return [];
-    const keys = addressesOf(facts, forward).map((address) => `${address} ${listen.port}`);
+    if (!('port' in listen)) return [];
+    const isRemote = kind === 'R';
+    const places = isRemote ? serverPlaces(listen) : addressesOf(facts, forward);
+    const keys = places.map((place) => `${place} ${listen.port}`);
     const other = keys.map((key) => seen.get(key)).find((one) => one !== undefined);
-    for (const key of keys) seen.set(key, origin === 'monitor' ? 'the heartbeat' : printed(forward));
+    for (const key of keys) seen.set(key, origin === 'monitor' ? heartbeat : printed(forward));
     if (other === undefined || origin === 'monitor') return [];
-    const title = `${printed(forward)} and ${other} want the same port`;
-    return [{severity: 'breaks', about, title, effect: failed(facts), advice: 'another port for one of them'}];
+    const title = `${printed(forward)} and ${other} want the same port${isRemote ? ' of the server' : ''}`;
+    const advice = 'another port for one of them';
+    if (isRemote && other === heartbeat && givesWay(facts)) {
+      const effect = 'The first ssh gets it for one of them alone; the next has another for the heartbeat.';
+      return [{severity: 'risk', about, title, effect, advice}];
+    }
+    return [{severity: 'breaks', about, title, effect: failed(facts), advice}];
   });
 };
+
+const heartbeat = 'the heartbeat';
+
+/** Where the server listens for a `-R`, as far as that is the client's choice; one that it chooses itself is nobody else's. */
+function serverPlaces({host, port}: {readonly host?: string; readonly port: number}): readonly string[] {
+  if (port === 0) return [];
+  if (host === undefined || isLoopback(host)) return ['server'];
+  return ['', '*', '0.0.0.0', '::'].includes(host) ? ['server', 'server, everywhere'] : [`server, ${host}`];
+}
+
+/** Whether autossh replaces an ssh at once to which the server has refused the heartbeat's port, and the next does better. */
+function givesWay(facts: Facts): boolean {
+  const isReplaced = sessionOf(facts) === 'none' || valueOf(facts, 'exitonforwardfailure') === 'yes';
+  // Where this machine is the server, it is the `-L` of the heartbeat that has the port.
+  return isReplaced && !isThisMachine(facts);
+}
 
 /** Forwards that leave it to ssh on which addresses they listen. */
 const bare: Row = (facts) => {

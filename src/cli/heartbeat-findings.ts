@@ -1,6 +1,6 @@
-import {isLoopback} from './addresses.js';
-import {type Facts, type Finding, type Row, valueOf} from './finding.js';
+import {type Facts, type Finding, isThisMachine, type Row, sessionOf, valueOf} from './finding.js';
 import {by} from './forward-findings.js';
+import {duration} from './status-words.js';
 
 const about = 'heartbeat';
 const keepAlive = ['-o ServerAliveInterval=15', '-o ServerAliveCountMax=3'];
@@ -17,7 +17,10 @@ const ports: Row = (facts) => {
     );
     if (!lost) return [];
     const why = lost.vacancy === 'busy' ? `is held${by(state?.holder)}` : 'is not to be had';
-    const effect = 'No beat gets through, and a good ssh is restarted after each poll.';
+    const effect =
+      port === monitor.port
+        ? 'No beat gets through, and a good ssh is restarted after each poll.'
+        : 'autossh itself listens there: it exits with 1 before it starts ssh.';
     return [
       {
         severity: 'breaks',
@@ -50,14 +53,18 @@ const remotePort: Row = (facts) => {
         severity: 'unknown',
         about,
         title,
-        advice: 'AllowTcpForwarding and PermitOpen in its sshd_config, and an echo service',
+        advice:
+          'AllowTcpForwarding and PermitOpen in its sshd_config, permitopen in its authorized_keys, and an echo service',
       },
     ];
   }
   const found: Finding[] = [];
-  const host = valueOf(facts, 'hostname');
-  if (isLoopback(host) && valueOf(facts, 'proxyjump') === '' && valueOf(facts, 'proxycommand') === '') {
-    const effect = `Both ends of the heartbeat want port ${monitor.port} of the same machine: ssh is restarted once, with another for the server's end.`;
+  if (isThisMachine(facts)) {
+    const then =
+      sessionOf(facts) === 'none'
+        ? "ssh is restarted once, with another for the server's end."
+        : "one with a shell or a command may go on without a heartbeat; the next gets another for the server's end.";
+    const effect = `Both ends of the heartbeat want port ${monitor.port} of the same machine: ${then}`;
     found.push({
       severity: 'risk',
       about,
@@ -66,12 +73,14 @@ const remotePort: Row = (facts) => {
       advice: `-M 0 ${keepAlive.join(' ')}`,
     });
   }
-  const title = `whether the server lets ssh listen on its port ${monitor.port}`;
+  // The beat goes out through it and comes back through it: for sshd these are two permissions.
+  const title = `whether the server lets ssh listen on its port ${monitor.port}, and connect to it`;
   found.push({
     severity: 'unknown',
     about,
     title,
-    advice: 'AllowTcpForwarding and PermitListen in its sshd_config; and a free port',
+    advice:
+      'AllowTcpForwarding, PermitListen and PermitOpen in its sshd_config, permitlisten and permitopen in its authorized_keys; and a free port',
   });
   return found;
 };
@@ -84,7 +93,7 @@ const instead: Row = (facts) => {
       {
         severity: 'fine',
         about,
-        title: `-M 0: none of autossh's; ssh itself asks the server every ${duration(interval)}`,
+        title: `-M 0: none of autossh's; ssh itself asks the server every ${duration(interval * 1_000)}`,
       },
     ];
   }
@@ -113,12 +122,16 @@ export interface Unnoticed {
 export function longestUnnoticed(facts: Facts): Unnoticed {
   const {line} = facts;
   const {interval, count} = serverAlive(facts);
-  const ways: {seconds: number; because: string}[] = [];
+  const ways: Unnoticed[] = [];
   if (line.monitor) {
-    const poll = Math.max(line.poll, line.firstPoll) / 1_000;
-    const answer = line.netTimeout / 1_000;
+    const poll = Math.max(line.poll, line.firstPoll);
+    const answer = line.netTimeout;
+    const {port, echoPort} = line.monitor;
+    const mayBeWithout = echoPort === undefined && sessionOf(facts) !== 'none';
+    const without = `An ssh with a shell or a command, to which the server refuses its port ${port}, may go without a heartbeat.`;
     ways.push({
-      seconds: poll + 2 * answer,
+      seconds: (poll + 2 * answer) / 1_000,
+      ...(mayBeWithout && {except: without}),
       because: `a beat every ${duration(poll)}, then two tries of ${duration(answer)}`,
     });
   }
@@ -150,19 +163,6 @@ function serverAlive(facts: Facts): {interval: number; count: number} {
     interval: Number(valueOf(facts, 'serveraliveinterval')),
     count: Number(valueOf(facts, 'serveralivecountmax')),
   };
-}
-
-/** Seconds in words: `1 h 5 min`, `45 s`. */
-export function duration(seconds: number): string {
-  if (seconds === Infinity) return 'for ever';
-  const parts = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3_600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'min'],
-    [Math.round((seconds % 60) * 10) / 10, 's'],
-  ] as const;
-  const words = parts.filter(([count]) => count > 0).map(([count, unit]) => `${count} ${unit}`);
-  return words.slice(0, 2).join(' ') || '0 s';
 }
 
 /** What the heartbeat needs. */

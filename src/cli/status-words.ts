@@ -1,9 +1,9 @@
 /** Milliseconds for people, as exact as it matters: `312 ms`, `3.2 s`, `45 s`, `3 min 2 s`, `2 h 4 min`, `3 d 2 h`. */
 export function duration(milliseconds: number): string {
   if (milliseconds < 999.5) return `${String(Math.round(milliseconds))} ms`;
-  if (milliseconds < 9_950) return `${(milliseconds / 1_000).toFixed(1)} s`;
+  const tenths = Math.round(milliseconds / 100) / 10;
+  if (tenths < 60) return `${String(tenths)} s`;
   const seconds = Math.round(milliseconds / 1_000);
-  if (seconds < 60) return `${String(seconds)} s`;
   if (seconds < 3_600) return pair(seconds, 60, 'min', 1, 's');
   if (seconds < 86_400) return pair(seconds, 3_600, 'h', 60, 'min');
   return pair(seconds, 86_400, 'd', 3_600, 'h');

@@ -3,7 +3,7 @@ import {bindAddresses, isLoopback} from '../../src/cli/addresses.js';
 import {findings} from '../../src/cli/doctor-findings.js';
 import {type AskedForward, parseConfiguration, parseForward} from '../../src/cli/effective-configuration.js';
 import {type Facts, printed} from '../../src/cli/finding.js';
-import {duration, longestUnnoticed} from '../../src/cli/heartbeat-findings.js';
+import {longestUnnoticed} from '../../src/cli/heartbeat-findings.js';
 import type {Machine} from '../../src/cli/machine.js';
 
 /** What `ssh -G` prints of a sound configuration, as far as it matters. */
@@ -273,6 +273,52 @@ describe('a port that is taken', () => {
   });
 });
 
+describe('a port of the server for two', () => {
+  const at = (port: number, host?: string): AskedForward => ({
+    kind: 'R',
+    listen: {...(host !== undefined && {host}), port},
+    target: '[localhost]:22',
+    origin: 'command line',
+  });
+  const beat: AskedForward = {kind: 'R', listen: {port: 20_000}, target: '[127.0.0.1]:20001', origin: 'monitor'};
+  const watched = {line: {monitor}, machine: {ports: monitorPorts}};
+  const session = ['sessiontype default', 'requesttty auto'];
+
+  test.each<[Changes, string[]]>([
+    [
+      {...watched, forwards: [beat, at(20_000)]},
+      ['risk -R 20000:localhost:22 and the heartbeat want the same port of the server'],
+    ],
+    [
+      {...watched, forwards: [beat, at(20_000, '*')], says: session},
+      ['risk -R *:20000:localhost:22 and the heartbeat want the same port of the server'],
+    ],
+    // ssh stays, and has a session that is not ended for the heartbeat alone.
+    [
+      {...watched, forwards: [beat, at(20_000, 'localhost')], says: [...session, 'exitonforwardfailure no']},
+      [
+        'breaks -R localhost:20000:localhost:22 and the heartbeat want the same port of the server',
+        'risk ExitOnForwardFailure no',
+      ],
+    ],
+    [{...watched, forwards: [beat, at(20_000, '10.0.0.1')]}, []],
+    [{...watched, forwards: [beat, at(20_001)]}, []],
+    [
+      {forwards: [at(80), at(80, '127.0.0.1')]},
+      ['breaks -R 127.0.0.1:80:localhost:22 and -R 80:localhost:22 want the same port of the server'],
+    ],
+    [{forwards: [at(0), at(0)]}, []],
+  ])('%j', (changes, expected) => {
+    expect(complaints(changes)).toEqual(expected);
+  });
+
+  test('is none for the -L of the same number, here', () => {
+    expect(
+      complaints({...watched, forwards: [{...forward, listen: {host: '127.0.0.1', port: 8080}}, at(8080)]}),
+    ).toEqual([]);
+  });
+});
+
 describe('the longest time a dead tunnel goes unnoticed', () => {
   test.each<[Changes, number]>([
     [{line: {monitor}, says: ['serveraliveinterval 0']}, 600 + 2 * 15],
@@ -294,15 +340,11 @@ describe('the longest time a dead tunnel goes unnoticed', () => {
     expect(longestUnnoticed(factsOf({line: {monitor}})).except).toBeUndefined();
   });
 
-  test.each([
-    [60, '1 min'],
-    [630, '10 min 30 s'],
-    [7_875, '2 h 11 min'],
-    [1.5, '1.5 s'],
-    [90_000, '1 d 1 h'],
-    [Infinity, 'for ever'],
-  ])('%d s in words', (seconds, words) => {
-    expect(duration(seconds)).toBe(words);
+  test('an ssh with a session may have to do without the loop, and then nothing notices', () => {
+    const says = ['sessiontype default', 'serveraliveinterval 0'];
+    expect(longestUnnoticed(factsOf({line: {monitor}, says})).except).toMatch(/port 20000, may go without a heartbeat/);
+    expect(longestUnnoticed(factsOf({line: {monitor: {...monitor, echoPort: 7}}, says})).except).toBeUndefined();
+    expect(longestUnnoticed(factsOf({line: {monitor}, says: ['sessiontype default']})).except).toBeUndefined();
   });
 });
 

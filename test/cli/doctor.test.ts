@@ -195,6 +195,15 @@ describe('lines of a configuration, as the real ssh -G reads them', () => {
     expect(mended.code).toBe(0);
   });
 
+  test('what comes from a configuration cannot write to the terminal but in words', async () => {
+    const configFile = soundConfig('RemoteCommand echo \u001B]0;title\u0007\u001B[2J\u009B5m');
+    const {text} = await diagnose(['-F', configFile, 'tunnel']);
+    expect(text).toContain('! RemoteCommand');
+    expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+    const refused = await diagnose(['tunnel'], {sshPath: '/nowhere/\u001B[2J'});
+    expect(refused.text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u);
+  });
+
   test('RemoteCommand: no matter with -N, else what the tunnel lives on', async () => {
     const configFile = soundConfig('RemoteCommand sleep 1000', 'RequestTTY force');
     const tunnel = await diagnose(['-F', configFile, '-NL', `127.0.0.1:${await freePort()}:a:1`, 'tunnel']);
@@ -606,17 +615,23 @@ describe('the heartbeat', () => {
       monitor: {port, chosen: false},
     });
     expect(flat).toContain(`✔ ports ${port} and ${port + 1} of this machine are free`);
-    expect(flat).toMatch(/\? whether the server lets ssh listen on its port \d+ → AllowTcpForwarding and PermitListen/);
+    expect(flat).toMatch(
+      /\? whether the server lets ssh listen on its port \d+, and connect to it → AllowTcpForwarding, PermitListen and PermitOpen/,
+    );
     expect(code).toBe(0);
   });
 
-  test.each([0, 1])('-M and port P+%i taken: no beat gets through', async (offset) => {
+  test.each([
+    [0, 'No beat gets through, and a good ssh is restarted after each poll.'],
+    [1, 'autossh itself listens there: it exits with 1 before it starts ssh.'],
+  ])('-M and port P+%i taken: %s', async (offset, effect) => {
     const port = await pair();
     await stranger(port + offset);
     const {code, flat} = await diagnose(['-F', soundConfig(...elsewhere), '-N', 'tunnel'], {
       monitor: {port, chosen: false},
     });
     expect(flat).toContain(`✖ port ${port + offset}, for the heartbeat, is held by`);
+    expect(flat).toContain(effect);
     expect(code).toBe(1);
   });
 
@@ -652,6 +667,23 @@ describe('the heartbeat', () => {
       monitor: {port: await pair(), chosen: false},
     });
     expect(flat).toContain('! the server is this machine');
+  });
+
+  test('the server is this machine, and a shell: it may go without a heartbeat', async () => {
+    const {flat} = await diagnose(['-F', soundConfig('ServerAliveInterval 0'), 'tunnel'], {
+      monitor: {port: await pair(), chosen: false},
+    });
+    expect(flat).toMatch(/! the server is this machine .* with a shell or a command may go on without a heartbeat/);
+    expect(flat).not.toContain('ssh is restarted once');
+  });
+
+  test('a -R of the same port, as the real ssh -G tells it', async () => {
+    const port = await pair();
+    for (const target of ['localhost:22', '127.0.0.1:22']) {
+      const args = ['-F', soundConfig(...elsewhere), '-N', '-R', `${port}:${target}`, 'tunnel'];
+      const {flat} = await diagnose(args, {monitor: {port, chosen: false}});
+      expect(flat).toContain(`! -R ${port}:${target} and the heartbeat want the same port of the server`);
+    }
   });
 });
 

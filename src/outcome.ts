@@ -171,11 +171,23 @@ function ofExit(ending: Ending): Verdict {
     return {code: 'ERR_AUTOSSH_SPAWN', message: `ssh could not be started: ${launch}`, ...(passing && shortage)};
   }
   const last = ending.stderr.findLast((line) => !/^(Transferred:|Bytes per second:|debug\d:)/.test(line));
-  const what =
-    exit?.exitCode === 0
-      ? `ssh ended without an error${ending.stage === 'connect' ? '' : ', as it does when something else asks it to (TERM)'}`
-      : `ssh exited with code ${String(exit?.exitCode)}`;
-  return {code: 'ERR_AUTOSSH_EXIT', message: last === undefined || exit?.exitCode === 0 ? what : `${what}: ${last}`};
+  const hint = ending.isRaw ? hintOfRawExit(exit?.exitCode) : undefined;
+  const facts = {code: 'ERR_AUTOSSH_EXIT', ...(hint !== undefined && {hint})} as const;
+  if (exit?.exitCode === 0) {
+    const isRiddle = ending.stage !== 'connect' && !ending.isRaw;
+    const asked = isRiddle ? ', as it does when something else asks it to (TERM)' : '';
+    return {...facts, message: `ssh ended without an error${asked}`};
+  }
+  const what = `ssh exited with code ${String(exit?.exitCode)}`;
+  return {...facts, message: last === undefined ? what : `${what}: ${last}`};
+}
+
+/** A host's own command line may have a shell or a command at the server: how that ends is no riddle. */
+function hintOfRawExit(exitCode: number | undefined): string | undefined {
+  if (exitCode === 255) return undefined;
+  return exitCode === 0
+    ? 'What ran at the server has ended. Where nothing does (-N), something has asked ssh to end (TERM).'
+    : 'Codes other than 255 are those of the command at the server; what it has said tells more.';
 }
 
 function count(number: number, noun: string): string {

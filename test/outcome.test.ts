@@ -711,4 +711,28 @@ describe('a raw command line, of which nobody knows how far it has come', () => 
     expect(describeOutcome(ending([line], {isRaw: true, stage: 'up', uptime: 5}))).toMatchObject({code});
     expect(describeOutcome(ending([line], {stage: 'up', uptime: 5})).code).toBe('ERR_AUTOSSH_EXIT');
   });
+
+  test.each([
+    [0, 'ssh ended without an error', /^What ran at the server has ended/],
+    [3, 'ssh exited with code 3', /^Codes other than 255 are those of the command at the server/],
+    [255, 'ssh exited with code 255', /^ssh's own words are in `stderr`/],
+  ])('code %d: its command at the server ended, which is no riddle', (exitCode, message, hint) => {
+    const outcome = describeOutcome(ending([], {isRaw: true, stage: 'up', exit: {exitCode, signal: undefined}}));
+    expect(outcome).toMatchObject({message, hint: expect.stringMatching(hint)});
+  });
+
+  test.each([
+    'bind [127.0.0.1]:9999: Address already in use',
+    'Error: remote port forwarding failed for listen port 9999',
+  ])('its forwards are not known, so none of them is foreign: %s', (line) => {
+    const {code, hint} = describeOutcome(ending([line], {isRaw: true, stage: 'up', forwards: []}));
+    expect(code).toBe('ERR_AUTOSSH_FORWARD');
+    expect(hint).not.toContain("none of the tunnel's forwards");
+  });
+
+  test('its time to connect has no name of an option', () => {
+    const line = 'Connection timed out during banner exchange';
+    expect(describeOutcome(ending([line], {isRaw: true, stage: 'up'})).message).toMatch(/said nothing in time$/);
+    expect(describeOutcome(ending([line])).message).toMatch(/said nothing within `connectTimeout`$/);
+  });
 });

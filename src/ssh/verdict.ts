@@ -147,7 +147,7 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
       // It has no key of the kinds that ssh was told to ask for, so none that is meant.
       if (isByPin(notice, evidence) && notice.what === 'no matching host key type found')
         return ofPin(notice, evidence);
-      return evidence.stage === 'connect' || evidence.isRaw ? ofConnection(notice) : undefined;
+      return evidence.stage === 'connect' || evidence.isRaw ? ofConnection(notice, evidence.isRaw) : undefined;
     case 'auth-failed':
       return ofAuthentication(notice, evidence);
     case 'local-bind-failed':
@@ -158,7 +158,7 @@ function ofNotice(notice: Notice, evidence: Evidence): Verdict | undefined {
       return {code: 'ERR_AUTOSSH_HEARTBEAT', message: "The server did not answer ssh's keep-alives"};
     default:
       return evidence.stage === 'connect' || (evidence.isRaw && neverLater.has(notice.kind))
-        ? ofConnection(notice)
+        ? ofConnection(notice, evidence.isRaw)
         : undefined;
   }
 }
@@ -224,7 +224,7 @@ function ofPin(notice: PinRefused, evidence: Evidence): Verdict {
   };
 }
 
-function ofConnection(notice: Notice): Verdict | undefined {
+function ofConnection(notice: Notice, isRaw: boolean): Verdict | undefined {
   switch (notice.kind) {
     case 'throttled':
       return {
@@ -246,7 +246,7 @@ function ofConnection(notice: Notice): Verdict | undefined {
     case 'banner-timeout':
       return {
         code: 'ERR_AUTOSSH_CONNECT',
-        message: 'The server accepted the connection, but said nothing within `connectTimeout`',
+        message: `The server accepted the connection, but said nothing ${isRaw ? 'in time' : 'within `connectTimeout`'}`,
         hint: 'The server, or something in front of it, is overloaded or hung, or no ssh server listens on this port.',
       };
     case 'negotiation-failed':
@@ -346,7 +346,10 @@ function ofAuthentication(notice: Extract<Notice, {kind: 'auth-failed'}>, eviden
   };
 }
 
-function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forwards, holder}: Evidence): Verdict {
+function ofLocalBind(
+  notice: Extract<Notice, {kind: 'local-bind-failed'}>,
+  {forwards, holder, isRaw}: Evidence,
+): Verdict {
   const {host, port, path, reason} = notice;
   const listen = path ?? (port === undefined ? 'a local port' : formatAddress({host: host ?? '127.0.0.1', port}));
   const own = forwards.find(
@@ -355,7 +358,7 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
   const holds = holder ? `: ${holder.name} (pid ${String(holder.pid)}) listens there` : '';
   const message = `ssh could not listen on ${listen}: ${reason}${holds}`;
   const forward = {side: 'local', listen, ...(own && {name: own.name})} as const;
-  if (own || port === undefined) return {code: 'ERR_AUTOSSH_FORWARD', message, forward};
+  if (own || port === undefined || isRaw) return {code: 'ERR_AUTOSSH_FORWARD', message, forward};
   return {
     code: 'ERR_AUTOSSH_FORWARD',
     message,
@@ -364,15 +367,16 @@ function ofLocalBind(notice: Extract<Notice, {kind: 'local-bind-failed'}>, {forw
   };
 }
 
-function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {forwards}: Evidence): Verdict {
+function ofRemoteBind(notice: Extract<Notice, {kind: 'remote-bind-failed'}>, {forwards, isRaw}: Evidence): Verdict {
   const {port, path} = notice;
   const own = forwards.find(
     ({type, listen: at}) => type === 'remote' && (at.path !== undefined ? at.path === path : at.port === port),
   );
   const listen = own ? formatAddress(own.listen) : (path ?? `port ${String(port)}`);
-  const foreign = own
-    ? ''
-    : " It is none of the tunnel's forwards: it comes from a RemoteForward in ssh_config for this host.";
+  const foreign =
+    own || isRaw
+      ? ''
+      : " It is none of the tunnel's forwards: it comes from a RemoteForward in ssh_config for this host.";
   return {
     code: 'ERR_AUTOSSH_FORWARD',
     message: `The server could not or may not listen on ${listen}`,

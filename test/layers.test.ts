@@ -92,6 +92,7 @@ const rooms: readonly {level: number; files: string; pure?: true}[] = [
   {level: 11, files: 'src/cli/doctor-findings.ts', pure: true},
   {level: 11, files: 'src/cli/doctor-report.ts', pure: true},
   {level: 11, files: 'src/cli/display-width.ts', pure: true},
+  {level: 11, files: 'src/cli/hint.ts', pure: true},
   {level: 11, files: 'src/cli/spans.ts', pure: true},
   {level: 11, files: 'src/cli/status-chart.ts', pure: true},
   {level: 11, files: 'src/cli/status-frame.ts', pure: true},

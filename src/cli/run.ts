@@ -117,6 +117,7 @@ async function openView(tunnel: AutoSSH, line: CommandLine): Promise<() => void>
   const {StatusView} = await import('./status-view.js');
   const view = new StatusView(tunnel, {
     destination: line.destination,
+    isMonitored: line.monitor !== undefined,
     input: process.stdin,
     output: process.stdout,
     env: process.env,

@@ -95,14 +95,22 @@ function tightTop({model, stats, pid, now}: Picture, {columns}: Canvas): readonl
 }
 
 /** A dot, a word and their tone: what there is to know from afar. */
-function looks({state, misses, error}: StatusModel): readonly [dot: string, word: string, tone: Tone] {
+function looks({
+  state,
+  isMonitored,
+  isProven,
+  misses,
+  error,
+}: StatusModel): readonly [dot: string, word: string, tone: Tone] {
   switch (state) {
     case 'idle':
       return ['○', 'idle', 'dim'];
     case 'starting':
       return ['◐', 'starting', 'warn'];
     case 'up':
-      return misses > 0 ? ['◑', 'doubtful', 'warn'] : ['●', 'up', 'good'];
+      if (misses > 0) return ['◑', 'doubtful', 'warn'];
+      if (isProven) return ['●', 'up', 'good'];
+      return isMonitored ? ['◐', 'started', 'warn'] : ['●', 'started', 'plain'];
     case 'waiting':
       return ['○', 'waiting', 'bad'];
     case 'stopping':
@@ -114,13 +122,15 @@ function looks({state, misses, error}: StatusModel): readonly [dot: string, word
 
 /** What belongs to the state: since when, until when, why. */
 function explanation(
-  {state, since, wait, misses, maxMisses}: StatusModel,
+  {state, since, wait, isMonitored, isProven, misses, maxMisses}: StatusModel,
   {uptime}: AutoSSHStats,
   now: number,
 ): {readonly label: string; readonly spans: readonly Span[]; readonly second?: string} {
   if (state === 'up') {
     const doubt = `${String(misses)}${maxMisses === Infinity ? '' : ` of ${String(maxMisses)}`} missed`;
-    return {label: 'up for', spans: [[stopwatch(uptime)], ...(misses > 0 ? [[`  ${doubt}`, 'warn'] as const] : [])]};
+    const unproven = isMonitored ? '  no beat yet' : '  no heartbeat';
+    const more: Line = misses > 0 ? [[`  ${doubt}`, 'warn']] : isProven ? [] : [[unproven, 'dim']];
+    return {label: isProven ? 'up for' : 'ssh runs for', spans: [[stopwatch(uptime)], ...more]};
   }
   if (state === 'waiting' && wait) {
     const left = Math.max(0, wait.until - now);

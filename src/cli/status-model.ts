@@ -1,4 +1,5 @@
 import type {AutoSSHError, AutoSSHEventPayloads, StateName} from '../index.js';
+import {hintOf} from './hint.js';
 import {count, duration, oneLine, roundTrip} from './status-words.js';
 
 /** What of a tunnel's events is told. */
@@ -70,6 +71,10 @@ export class StatusModel {
   /** Round trip times, the newest last; `null`: a miss. */
   readonly beats: (number | null)[] = [];
   readonly entries: Entry[] = [];
+  /** Whether beats are sent. */
+  readonly isMonitored: boolean;
+  /** Whether the ssh that runs has answered a beat: nothing else shows that it has ever reached a server. */
+  isProven = false;
   /** In a row, up to now. */
   misses = 0;
   /** At how many ssh is replaced. */
@@ -80,17 +85,24 @@ export class StatusModel {
   error: AutoSSHError | undefined;
   ending: string | undefined;
 
-  constructor(destination: string, now: number, state: StateName = 'idle') {
+  /** The last ssh that was started. */
+  #ssh = '';
+
+  constructor(destination: string, isMonitored: boolean, now: number, state: StateName = 'idle') {
     this.destination = oneLine(destination);
+    this.isMonitored = isMonitored;
     this.since = now;
     this.state = state;
   }
 
   apply(event: ToldEvent, moment: Moment): void {
+    const wasProven = this.isProven;
     this.#reckon(event, moment.now);
+    const {clock} = moment;
+    if (this.isProven && !wasProven) this.#enter({clock, kind: 'running', text: this.#ssh, times: 1});
     for (const {kind, text} of inWords(event)) {
-      // Beats are in the chart, and a start without a connect is told by how it ended.
-      if (kind !== 'beat' && kind !== 'started') this.#enter({clock: moment.clock, kind, text, times: 1});
+      // Beats are in the chart.
+      if (kind !== 'beat') this.#enter({clock, kind, text, times: 1});
     }
   }
 
@@ -107,9 +119,12 @@ export class StatusModel {
       case 'connect':
         this.misses = 0;
         this.wait = undefined;
+        this.isProven = false;
+        this.#ssh = sshOf(payload);
         break;
       case 'heartbeat':
         this.misses = 0;
+        this.isProven = true;
         this.#beat(payload.rtt);
         break;
       case 'heartbeat-miss':
@@ -159,11 +174,10 @@ export function inWords({name, payload}: ToldEvent): readonly {readonly kind: En
     case 'state':
       return [];
     case 'start':
-      return [{kind: 'started', text: `ssh ${String(payload.starts)}, pid ${String(payload.pid)}`}];
-    case 'connect': {
-      const {starts, pid} = payload;
-      return [{kind: 'running', text: `ssh ${String(starts)}, pid ${String(pid)}`}];
-    }
+      return [{kind: 'started', text: sshOf(payload)}];
+    case 'connect':
+      // Of a command line that is the user's own it says no more than the start.
+      return [];
     case 'heartbeat':
       return [{kind: 'beat', text: `answered after ${roundTrip(payload.rtt)}`}];
     case 'heartbeat-miss': {
@@ -176,9 +190,7 @@ export function inWords({name, payload}: ToldEvent): readonly {readonly kind: En
       return [{kind: 'missed', text: `${String(misses)}${of}: ${why}`}];
     }
     case 'disconnect':
-      return [
-        {kind: 'disconnected', text: `${oneLine(payload.outcome.message)} (was up for ${duration(payload.uptime)})`},
-      ];
+      return [{kind: 'disconnected', text: `${oneLine(payload.outcome.message)} (after ${duration(payload.uptime)})`}];
     case 'restart': {
       const {outcome, attempt, delay} = payload;
       const when = delay < 1 ? 'at once' : `in ${duration(delay)}`;
@@ -197,16 +209,20 @@ export function inWords({name, payload}: ToldEvent): readonly {readonly kind: En
   }
 }
 
+function sshOf({starts, pid}: {readonly starts: number; readonly pid: number}): string {
+  return `ssh ${String(starts)}, pid ${String(pid)}`;
+}
+
 /** What is left to say when all is over, or nobody looks any more: how it stands, why, and what to do about it. */
 export function lastWords(
-  {destination, state, error, ending, wait}: StatusModel,
+  {destination, state, isProven, error, ending, wait}: StatusModel,
   {restarts, uptime}: {readonly restarts: number; readonly uptime: number},
 ): readonly string[] {
   const after = restarts === 0 ? '' : `, after ${count(restarts, 'restart')}`;
   const now =
     ending === undefined
       ? state === 'up'
-        ? `up for ${duration(uptime)}`
+        ? `${isProven ? 'up' : 'started, and there'} for ${duration(uptime)}`
         : wait
           ? `waiting: ${wait.why}`
           : state
@@ -215,6 +231,7 @@ export function lastWords(
   // A gate or a limit says that it was one; what really happened is its cause.
   if (error?.cause instanceof Error && !error.message.includes(error.cause.message))
     lines.push(`cause: ${oneLine(error.cause.message)}`);
-  if (error) lines.push(`hint: ${oneLine(error.hint)}`);
+  const hint = error && hintOf(error);
+  if (hint !== undefined) lines.push(`hint: ${oneLine(hint)}`);
   return lines;
 }

@@ -1,7 +1,9 @@
 import process from 'node:process';
 import type {AutoSSH, AutoSSHEventPayloads} from '../index.js';
+import {hintOf} from './hint.js';
 import {drawFrame} from './status-frame.js';
 import {type Moment, StatusModel, type ToldEvent, inWords, lastWords, toldEvents} from './status-model.js';
+import {oneLine} from './status-words.js';
 
 /** What there is to know of a `process.stdout`. */
 export type Output = Pick<NodeJS.WriteStream, 'write' | 'on' | 'off'> &
@@ -14,6 +16,8 @@ export type Input = Pick<NodeJS.ReadStream, 'on' | 'off' | 'resume' | 'pause' | 
 export interface StatusViewOptions {
   /** As on the command line. */
   readonly destination: string;
+  /** Whether beats are sent, the first of which shows that the tunnel works. */
+  readonly isMonitored: boolean;
   /** Where the keys come from. */
   readonly input: Input;
   /** What is written to. */
@@ -55,13 +59,13 @@ export class StatusView {
   #state: 'new' | 'open' | 'closed' = 'new';
 
   constructor(tunnel: AutoSSH, options: StatusViewOptions) {
-    const {output, env, destination} = options;
+    const {output, env, destination, isMonitored} = options;
     this.#tunnel = tunnel;
     this.#options = options;
     this.#isLive = output.isTTY === true && env['TERM'] !== 'dumb';
     // https://no-color.org: present and not empty
     this.#colour = !env['NO_COLOR'];
-    this.#model = new StatusModel(destination, performance.now(), tunnel.state);
+    this.#model = new StatusModel(destination, isMonitored, performance.now(), tunnel.state);
   }
 
   /** Takes the terminal and shows the tunnel from now on. */
@@ -124,7 +128,8 @@ export class StatusView {
     } else {
       const lines = inWords(event).map(({kind, text}) => `${moment.date} ${moment.clock} ${kind}: ${text}\n`);
       if (lines.length > 0) this.#options.output.write(lines.join(''));
-      if (event.name === 'fatal') this.#options.output.write(lastWordsOf(event.payload.hint, moment));
+      const hint = event.name === 'fatal' ? hintOf(event.payload) : undefined;
+      if (hint !== undefined) this.#options.output.write(`${moment.date} ${moment.clock} hint: ${oneLine(hint)}\n`);
     }
     if (event.name === 'stop') this.close();
   }
@@ -212,10 +217,6 @@ function momentNow(): Moment & {readonly date: string} {
     clock: `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`,
     now: performance.now(),
   };
-}
-
-function lastWordsOf(hint: string, {date, clock}: {readonly date: string; readonly clock: string}): string {
-  return `${date} ${clock} hint: ${hint}\n`;
 }
 
 function nothing(): void {

@@ -38,10 +38,10 @@ test('80×24, up: everything there is to know, with air', () => {
 ─ events ───────────────────────────────────────────────────────────────────────
  12:00:01  ● running       ssh 3, pid 48200
  12:00:02  × missed        1 of 2: nothing came for 15 s
- 12:00:03  ✕ disconnected  ssh was ended by SIGKILL (was up for 3 min 2 s)
+ 12:00:03  ✕ disconnected  ssh was ended by SIGKILL (after 3 min 2 s)
  12:00:03  ↻ restart       at once (attempt 1)
- 12:00:04  ● running       ssh 4, pid 48213
-
+ 12:00:04  ▸ started       ssh 4, pid 48213
+ 12:00:05  ● running       ssh 4, pid 48213
 
  q  end the tunnel    r  restart ssh
 `);
@@ -71,11 +71,11 @@ restarts 3  beats 128 126 ok 2 missed
 min 1.0 ms  now 16 ms  max 16 ms
 ···································▂×▄▆█
 ─ events ───────────────────────────────
-12:00:01 ● running ssh 3, pid 48200
 12:00:02 × missed 1 of 2: nothing came…
 12:00:03 ✕ disconnected ssh was ended b…
 12:00:03 ↻ restart at once (attempt 1)
-12:00:04 ● running ssh 4, pid 48213
+12:00:04 ▸ started ssh 4, pid 48213
+12:00:05 ● running ssh 4, pid 48213
  q  end the tunnel    r  restart ssh
 `,
   );
@@ -105,6 +105,24 @@ describe('every state has a dot and a word', () => {
     const picture = upAndRunning();
     picture.model.state = state;
     expect(drawFrame(picture, {columns: 80, rows: 24, colour: false})[0]).toContain(` ${expected} `);
+  });
+
+  test.each([
+    [true, '◐ started', 'no beat yet', '\u001B[33m◐'],
+    [false, '● started', 'no heartbeat', '●\u001B[0m'],
+  ])('up without a proof is started, where beats are sent (%s) and where none are', (isMonitored, ...expected) => {
+    const [look, note, coloured] = expected;
+    const model = new StatusModel('h', isMonitored, 0, 'up');
+    const picture = {...upAndRunning(), model};
+    const lines = drawFrame(picture, {columns: 80, rows: 24, colour: false});
+    expect(lines[0]).toContain(` ${look} `);
+    expect(lines[2]).toMatch(new RegExp(`^ ssh runs for 02:04:31  ${note} *$`));
+    expect(drawFrame(picture, {columns: 40, rows: 12, colour: false})[0]).toMatch(
+      new RegExp(`^${look} 02:04:31  ${note} `),
+    );
+    const first = drawFrame(picture, {columns: 80, rows: 24, colour: true})[0];
+    expect(first).not.toContain('\u001B[32m');
+    if (isMonitored) expect(first).toContain(coloured);
   });
 
   test('up with misses is doubtful', () => {
@@ -199,12 +217,15 @@ describe('the chart', () => {
 });
 
 function upAndRunning(): Picture {
-  const model = new StatusModel('deploy@bastion.example.com', 0, 'up');
+  const model = new StatusModel('deploy@bastion.example.com', true, 0, 'up');
   enter(model, 'connect', {starts: 3, pid: 48_200, elapsed: 312, forwards: []}, '12:00:01');
+  enter(model, 'heartbeat', {rtt: 1, beats: 1}, '12:00:01');
   enter(model, 'heartbeat-miss', {misses: 1, maxMisses: 2, waited: 15_000, reason: 'timeout'}, '12:00:02');
   enter(model, 'disconnect', {outcome: lost, uptime: 182_000}, '12:00:03');
   enter(model, 'restart', {outcome: lost, attempt: 1, delay: 0}, '12:00:03');
+  enter(model, 'start', {starts: 4, pid: 48_213, command: 'ssh'}, '12:00:04');
   enter(model, 'connect', {starts: 4, pid: 48_213, elapsed: 1_300, forwards: []}, '12:00:04');
+  enter(model, 'heartbeat', {rtt: 1, beats: 2}, '12:00:05');
   model.beats.splice(0, Infinity, ...beats);
   const forward = {bound: true, connections: null, steady: false};
   const stats: AutoSSHStats = {

@@ -19,7 +19,7 @@ describe('every event in words', () => {
   test.each<[ToldEvent, string[]]>([
     [{name: 'state', payload: {from: 'up', to: 'waiting'}}, []],
     [{name: 'start', payload: {starts: 2, pid: 77, command: 'ssh h'}}, ['started: ssh 2, pid 77']],
-    [{name: 'connect', payload: {starts: 2, pid: 77, elapsed: 312.4, forwards: []}}, ['running: ssh 2, pid 77']],
+    [{name: 'connect', payload: {starts: 2, pid: 77, elapsed: 312.4, forwards: []}}, []],
     [{name: 'heartbeat', payload: {rtt: 0.423, beats: 1}}, ['beat: answered after 0.42 ms']],
     [
       {name: 'heartbeat-miss', payload: {misses: 1, maxMisses: 2, waited: 15_000, reason: 'timeout'}},
@@ -31,7 +31,7 @@ describe('every event in words', () => {
     ],
     [
       {name: 'disconnect', payload: {outcome: lost, uptime: 182_000}},
-      ['disconnected: ssh was ended by SIGKILL (was up for 3 min 2 s)'],
+      ['disconnected: ssh was ended by SIGKILL (after 3 min 2 s)'],
     ],
     [{name: 'restart', payload: {outcome: lost, attempt: 0, delay: 0}}, ['restart: at once']],
     [{name: 'restart', payload: {outcome: lost, attempt: 2, delay: 4_600}}, ['restart: in 4.6 s (attempt 2)']],
@@ -167,11 +167,24 @@ test('what is said over and over stands there once, with how often and when last
   ]);
 });
 
-test('beats and starts are no entries', () => {
+test('an ssh has started until its first beat comes back: then it runs, and further beats are no entries', () => {
   const {model, tell} = scene();
-  tell('start', {starts: 1, pid: 8, command: 'ssh h'});
-  tell('heartbeat', {rtt: 1, beats: 1});
-  expect(model.entries).toEqual([]);
+  for (const [starts, pid] of [
+    [1, 8],
+    [2, 9],
+  ] as const) {
+    tell('start', {starts, pid, command: 'ssh h'});
+    tell('connect', {starts, pid, elapsed: 0, forwards: []});
+    expect(model.isProven).toBe(false);
+    for (const beats of [1, 2]) tell('heartbeat', {rtt: 1, beats});
+    expect(model.isProven).toBe(true);
+  }
+  expect(model.entries.map(({kind, text}) => `${kind} ${text}`)).toEqual([
+    'started ssh 1, pid 8',
+    'running ssh 1, pid 8',
+    'started ssh 2, pid 9',
+    'running ssh 2, pid 9',
+  ]);
 });
 
 describe('the last words', () => {
@@ -181,6 +194,8 @@ describe('the last words', () => {
     const {model, tell} = scene();
     expect(lastWords(model, figures)).toEqual(['deploy@host: idle']);
     tell('state', {from: 'starting', to: 'up'});
+    expect(lastWords(model, figures)).toEqual(['deploy@host: started, and there for 1 min 1 s']);
+    tell('heartbeat', {rtt: 1, beats: 1});
     expect(lastWords(model, figures)).toEqual(['deploy@host: up for 1 min 1 s']);
     tell('state', {from: 'up', to: 'waiting'});
     tell('restart', {outcome: lost, attempt: 1, delay: 500});
@@ -205,10 +220,16 @@ describe('the last words', () => {
       'hint: Start the server.',
     ]);
   });
+
+  test('of an end with a hint for programs alone: none', () => {
+    const {model, tell} = scene();
+    tell('fatal', new AutoSSHError('ERR_AUTOSSH_EXIT', 'ssh exited with code 255'));
+    expect(lastWords(model, figures)).toEqual(['deploy@host: idle']);
+  });
 });
 
 function scene() {
-  const model = new StatusModel('deploy@host', 0);
+  const model = new StatusModel('deploy@host', true, 0);
   const tell = <Name extends ToldEvent['name']>(
     name: Name,
     payload: AutoSSHEventPayloads[Name],

@@ -15,6 +15,7 @@ import {
   pollUntil,
   processFacts,
   signal,
+  silentServer,
   snapshot,
   temporaryFolder,
   waitForExit,
@@ -491,15 +492,30 @@ exec sleep 1000
       await using shell = await open();
       const settings = await shell.settings();
       const ended = await shell.start('autossh --status -M 0 -N $server');
-      const [, first = ''] = await shell.shows(/ ● up .* ssh pid (\d+)/);
+      const [, first = ''] = await shell.shows(/ ● started .* ssh pid (\d+)/);
       expect(first).toBe(String(shell.ssh));
       await shell.type('r');
-      const [, second] = await shell.shows(new RegExp(` ● up .* ssh pid (?!${first}\\b)(\\d+)`));
+      const [, second] = await shell.shows(new RegExp(` ● started .* ssh pid (?!${first}\\b)(\\d+)`));
       expect(second).toBe(String(shell.ssh));
       await shell.type('q');
       expect(await ended()).toBe(1);
       expect(await shell.terminal.ask('alternate_on')).toBe('0');
       expect(await shell.settings()).toBe(settings);
+    });
+
+    test('--status of a server that takes connections and says nothing: ssh has started, and is not up', async () => {
+      const silent = await silentServer();
+      try {
+        await using shell = await open();
+        const port = String(await monitorPort());
+        const ended = await shell.start(`autossh --status -F none -M ${port} -N -p ${String(silent.port)} 127.0.0.1`);
+        await shell.shows(/ ◐ started .* ssh pid \d+\n\n ssh runs for +00:00:0[1-9] {2}no beat yet$/m);
+        expect(await shell.count(/● (?:up|running)/)).toBe(0);
+        await shell.type('q');
+        expect(await ended()).toBe(1);
+      } finally {
+        await silent.close();
+      }
     });
 
     test('--help and --version, with 0', async () => {

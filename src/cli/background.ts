@@ -10,7 +10,10 @@ import type {Elsewhere} from './log.js';
 import {openLogFile} from './log-file.js';
 import type {Signal, Signals} from './signals.js';
 
-/** By this a process knows that it is the one in the background: the descriptor of its log file, or 0. */
+/**
+ * By this a process knows that it is the one in the background: the process that has started it, and the descriptor of its
+ * log file or 0. Of another than its parent it is somebody's remainder.
+ */
 const marker = 'AUTOSSH_BACKGROUND';
 
 /** Milliseconds between two looks whether the keys are there, where the system does not wait for it. */
@@ -39,7 +42,7 @@ export async function goToBackground(line: CommandLine, signals: Signals): Promi
   const child = spawn(process.execPath, [...process.execArgv, program, ...process.argv.slice(2)], {
     detached: true,
     stdio: ['pipe', 'pipe', 'ignore', ...files, ...(log === undefined ? [] : [log])],
-    env: {...process.env, [marker]: log === undefined ? '0' : String(files.length + 3)},
+    env: {...process.env, [marker]: `${String(process.pid)}:${log === undefined ? '0' : String(files.length + 3)}`},
   }) as ChildProcessByStdio<Writable, Readable, null>;
   // Where there was no descriptor left to start it with, Node gives it no streams.
   if (child.pid === undefined) {
@@ -140,7 +143,8 @@ export class Background implements Elsewhere {
     const mark = process.env[marker];
     if (mark === undefined) return undefined;
     Reflect.deleteProperty(process.env, marker);
-    return new Background(Number(mark));
+    const [parent, descriptor] = mark.split(':');
+    return Number(parent) === process.ppid ? new Background(Number(descriptor)) : undefined;
   }
 
   private constructor(descriptor: number) {

@@ -1,5 +1,5 @@
 import {execFile} from 'node:child_process';
-import {existsSync, readFileSync, readlinkSync} from 'node:fs';
+import {existsSync, readFileSync, readlinkSync, writeFileSync} from 'node:fs';
 import {join} from 'node:path';
 import {promisify} from 'node:util';
 import {afterEach, expect, test} from 'vitest';
@@ -89,6 +89,18 @@ test('-f returns when ssh has been started, and leaves a daemon with its pid in 
   expect(readFileSync(log, 'utf8')).toContain(`autossh[${String(daemon)}]: ssh child pid is ${String(ssh)}\n`);
   await end('SIGTERM');
   expect(existsSync(pidFile)).toBe(false);
+});
+
+test('what says so in the environment makes no daemon of a process that was not started as one, and reaches no ssh', async () => {
+  const script = join(folder, 'who-am-i');
+  writeFileSync(script, '#!/bin/sh\npwd\nenv | grep AUTOSSH_BACKGROUND\nexit 0\n', {mode: 0o700});
+  for (const mark of ['0', '', '3', `${String(process.ppid)}:0`, '1:3']) {
+    const env = {AUTOSSH_BACKGROUND: mark, AUTOSSH_PATH: script, AUTOSSH_GATETIME: '0'};
+    expect(await autossh(['-M', '0', 'host'], env), mark).toEqual({code: 0, stdout: `${folder}\n`, stderr: ''});
+    expect(await autossh(['-M', '0', '-fN', 'host'], {AUTOSSH_BACKGROUND: mark}), mark).toEqual(quiet);
+    expect(commandLine(daemon)).toContain('-fN');
+    await end('SIGTERM');
+  }
 });
 
 test('a daemon that is killed leaves no ssh', async () => {

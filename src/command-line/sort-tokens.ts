@@ -1,5 +1,5 @@
+import {takesArgument} from '../ssh/letters.js';
 import {CommandLineError} from './error.js';
-import {takesArgument} from './letters.js';
 import {type LongOption, longOptions} from './long-options.js';
 
 /** A command line, its tokens sorted by whose they are. */
@@ -95,7 +95,7 @@ function readCluster(letters: string, rest: string[]): Cluster {
   let background = false;
   for (let index = 0; index < letters.length; index++) {
     const letter = letters.charAt(index);
-    const takes = takesArgument(letter);
+    const takes = letter === 'M' || takesArgument(letter);
     if (takes === undefined) throw new CommandLineError(`invalid option -- '${letter}'`, true);
     if (letter === 'V') return {kept: [], flags: '', monitor: undefined, background, version: true};
     if (takes) {

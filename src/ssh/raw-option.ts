@@ -1,3 +1,5 @@
+import {takesArgument} from './letters.js';
+
 /**
  * The option of ssh_config, if it is one of these, that a raw argument sets: behind `-o`, joined to it or in a word of its own, with
  * `=` or white space before the value. Quotes may be around the name or a part of it, and end it (`strdelim` in OpenSSH's misc.c).
@@ -13,9 +15,6 @@ export function readRawOption(
   }
   return undefined;
 }
-
-/** Those of ssh's letters that something follows: `getopt()` in OpenSSH's ssh.c. */
-const withArgument = 'BDEFIJLOPQRSWbceilmopw';
 
 /** What raw arguments are to ssh. */
 export interface RawLetters {
@@ -35,7 +34,7 @@ export function readRawLetters(words: readonly string[]): RawLetters {
     for (let place = 1; place < word.length; place++) {
       const letter = word.charAt(place);
       if (!letters.has(letter)) letters.set(letter, at);
-      if (!withArgument.includes(letter)) continue;
+      if (!takesArgument(letter)) continue;
       if (place === word.length - 1) index++;
       break;
     }

@@ -1,7 +1,7 @@
-/** The letters of ssh's options that something follows: `getopt()` in OpenSSH's ssh.c, and autossh's own `-M`. */
-const withArgument = 'BDEFIJLOPQRSWbceilmopwM';
+/** The letters of ssh's options that something follows: `getopt()` in OpenSSH's ssh.c. */
+const withArgument = 'BDEFIJLOPQRSWbceilmopw';
 
-/** Those that nothing follows; autossh's own `-f` and `-V` among them. */
+/** Those that nothing follows. */
 const alone = '1246ACGKNTVXYZafgknqstvxy';
 
 /** What is known of a letter: whether its option takes an argument; `undefined`: ssh has no such option. */

@@ -109,10 +109,9 @@ async function newKey(): Promise<string> {
   return path;
 }
 
-/** What the ssh of the first hop reads. */
-function hopConfiguration(): string {
-  const all = temporaryEntries().map((entry) => join(entry, 'hop-1.config'));
-  return all.find(existsSync) ?? '';
+/** What the ssh of the one hop reads; tests beside this one have others. */
+function hopConfiguration({tunnel: {pid = 0}}: Subject): string {
+  return / -F (\S+\/hop-1\.config) /.exec(commandLine(pid).join(' '))?.[1] ?? '';
 }
 
 interface Subject {
@@ -516,8 +515,8 @@ describe("the tunnel's own agent is forwarded to nobody, whatever ssh_config say
     ["the tunnel's key", () => ({privateKey: text(first.identityFile), jump: 'first'})],
     ['a key of its own', () => ({jump: {host: 'first', privateKey: text(first.identityFile)}})],
   ])('not to a hop with %s, even if sshOptions say so for the server', async (_what, given) => {
-    await whileUp({...given(), configFile: config(), sshOptions: {ForwardAgent: true}}, async () => {
-      expect(await forwarding('-F', hopConfiguration(), 'first')).toBe('no');
+    await whileUp({...given(), configFile: config(), sshOptions: {ForwardAgent: true}}, async (subject) => {
+      expect(await forwarding('-F', hopConfiguration(subject), 'first')).toBe('no');
     });
   });
 
@@ -573,8 +572,8 @@ describe.concurrent('the configuration of the host', () => {
   test('exchanges no keys by Kerberos with a hop whose host key is given', async () => {
     const path = join(folder, 'kerberos');
     writeFileSync(path, aliases({server, first}, ['IgnoreUnknown GSSAPIKeyExchange', 'GSSAPIKeyExchange yes']));
-    await whileUp({configFile: path, jump: pinned()}, async () => {
-      const {stdout} = await run('ssh', ['-G', '-F', hopConfiguration(), 'first']);
+    await whileUp({configFile: path, jump: pinned()}, async (subject) => {
+      const {stdout} = await run('ssh', ['-G', '-F', hopConfiguration(subject), 'first']);
       // What this build does not know it does not do.
       expect(stdout).not.toMatch(/^gssapikeyexchange yes$/m);
     });

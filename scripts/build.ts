@@ -14,9 +14,10 @@ await build({
   platform: 'node',
   target: 'node20.19',
   packages: 'external',
-  // A class that mentions itself would else be called `_AutoSSH`.
+  // Classes and functions have their names, in stack traces too; what is shorter is what they are called inside the file.
   keepNames: true,
-  // The names stay, for stack traces; Node prints the whole line of an uncaught exception.
+  minifyIdentifiers: true,
+  // Node prints the whole line of an uncaught exception.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 160,
